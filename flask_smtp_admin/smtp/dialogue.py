@@ -1,0 +1,67 @@
+"""What was said in a session, kept for people to read.
+
+Owns the lines and their bound. Must not be given a secret: who writes a secret to the server
+notes a blanked line here. Message bytes never come here either.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Literal, NamedTuple
+
+from flask_smtp_admin.smtp.reply import Stage
+from flask_smtp_admin.smtp.text import escape, visible
+
+MAX_LINES = 400
+MAX_LINE_CHARACTERS = 1000
+
+Direction = Literal["C", "S", "*"]
+
+
+class Line(NamedTuple):
+    """One line: milliseconds since the session began, who spoke (client, server, our remark)."""
+
+    at_ms: int
+    direction: Direction
+    text: str
+    stage: Stage
+
+
+class Dialogue:
+    """The last ``MAX_LINES`` lines of a session; older ones are counted, not kept.
+
+    Lines are decoded when they are read, not when they are noted: most are never looked at.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._began = clock()
+        self._lines: deque[tuple[float, Direction, str | bytes, Stage]] = deque(maxlen=MAX_LINES)
+        self._noted = 0
+
+    def note(self, direction: Direction, text: str | bytes, stage: Stage) -> None:
+        """Keep a line. Bytes may hold anything; a text too long is cut when it is read."""
+        self._lines.append((self._clock(), direction, text[: MAX_LINE_CHARACTERS + 1], stage))
+        self._noted += 1
+
+    def mark(self) -> int:
+        """Where the dialogue stands, to be given to :meth:`since`."""
+        return self._noted
+
+    def since(self, mark: int = 0) -> tuple[Line, ...]:
+        """The lines noted after *mark*, headed by a remark when some are no longer kept."""
+        wanted = self._noted - mark
+        kept = list(self._lines)[-wanted:] if wanted > 0 else []
+        lines = [self._line(*entry) for entry in kept]
+        missing = wanted - len(kept)
+        if missing > 0 and lines:
+            head = Line(lines[0].at_ms, "*", f"{missing} earlier lines left out", lines[0].stage)
+            lines.insert(0, head)
+        return tuple(lines)
+
+    def _line(self, at: float, direction: Direction, text: str | bytes, stage: Stage) -> Line:
+        shown = visible(text) if isinstance(text, bytes) else escape(text)
+        if len(shown) > MAX_LINE_CHARACTERS:
+            shown = shown[: MAX_LINE_CHARACTERS - 1] + "…"
+        return Line(round((at - self._began) * 1000), direction, shown, stage)
