@@ -1,0 +1,77 @@
+"""What the engine knows of the application it works for.
+
+Owns one record that is handed down, so that outbox, delivery and worker need no Flask. Must not
+know Flask, nor who made the record.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timezone
+
+from .config import Config
+from .crypto import KeyRing
+from .database import Database
+from .signals import Event
+
+logger = logging.getLogger(__name__)
+
+
+def utc_now() -> datetime:
+    """Return the present time, aware and in UTC."""
+    return datetime.now(timezone.utc)
+
+
+@dataclass(frozen=True)
+class Core:
+    """One application's outbox, as the engine sees it.
+
+    :param publish: hands an event to the application's signal receivers; never raises.
+    :param ring: tells whoever delivers that there is work; never raises, may be lost.
+    :param after_commit: given a function, runs it once the caller's transaction has committed, and
+        never if it rolls back.
+    """
+
+    config: Config
+    database: Database
+    keys: KeyRing
+    publish: Callable[[Event], None]
+    ring: Callable[[], None]
+    after_commit: Callable[[Callable[[], None]], None]
+    now: Callable[[], datetime] = utc_now
+
+
+EXTENSION_KEY = "smtp_admin"
+"""Where an application keeps its :class:`State`: ``app.extensions["smtp_admin"]``."""
+
+
+@dataclass
+class State:
+    """One application's share of the extension.
+
+    :param core: what the engine works with.
+    :param authorize: the host's answer to "may the current user do this?", or ``None`` while the
+        host has given none.
+    :param dispatch: who delivers, as resolved: ``rq``, ``embedded``, ``inline`` or ``none``.
+    :param url_prefix: where the pages are mounted.
+    """
+
+    core: Core
+    authorize: Callable[[str], object] | None = None
+    dispatch: str = "none"
+    url_prefix: str = "/smtp-admin"
+
+    def allowed(self, action: str) -> bool:
+        """Tell whether the host allows ``action``: only the value ``True`` does.
+
+        An exception of the host's function is logged and means no.
+        """
+        if self.authorize is None:
+            return False
+        try:
+            return self.authorize(action) is True
+        except Exception:
+            logger.exception("The authorize function raised an exception; access was refused.")
+            return False
