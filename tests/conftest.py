@@ -1,0 +1,130 @@
+"""Fixtures for every test: the real servers, and fresh databases on them.
+
+A server starts when the first test asks for it and serves all tests of the process; with xdist each
+worker has its own. What a test gets is its own: a database, a Redis database, an SMTP sink.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.servers.catchall import CatchAll
+from tests.servers.exim import EximServer
+from tests.servers.mariadb import MariaDBServer
+from tests.servers.postgres import PostgresServer
+from tests.servers.process import ServerMissing, skip_or_fail
+from tests.servers.redis import RedisServer
+
+_redis_databases = count(1)
+
+
+# ---------------------------------------------------------------- servers, one a process
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[RedisServer]:
+    """A shared Redis; not to be stopped or flushed: ``own_redis`` is for that."""
+    try:
+        server = RedisServer()
+    except ServerMissing as missing:
+        skip_or_fail(missing)
+    with server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    try:
+        server = PostgresServer()
+    except ServerMissing as missing:
+        skip_or_fail(missing)
+    with server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def mariadb_server() -> Iterator[MariaDBServer]:
+    try:
+        server = MariaDBServer()
+    except ServerMissing as missing:
+        skip_or_fail(missing)
+    with server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def _exim_server() -> Iterator[EximServer]:
+    try:
+        server = EximServer()
+    except ServerMissing as missing:
+        skip_or_fail(missing)
+    with server:
+        yield server
+
+
+# ---------------------------------------------------------------- a test's own
+
+
+@pytest.fixture
+def exim(_exim_server: EximServer) -> Iterator[EximServer]:
+    """A running Exim with an empty maildir; a test may stop it."""
+    _exim_server.start()
+    _exim_server.clear()
+    yield _exim_server
+    _exim_server.start()
+
+
+@pytest.fixture
+def catchall() -> Iterator[CatchAll]:
+    """An SMTP server that takes everything and keeps a journal."""
+    with CatchAll() as server:
+        yield server
+
+
+@pytest.fixture
+def redis_url(redis_server: RedisServer) -> Iterator[str]:
+    """The URL of an empty Redis database that no other test uses."""
+    database = next(_redis_databases)
+    yield redis_server.url(database)
+    with redis_server.client(database) as client:
+        client.flushdb()
+
+
+@pytest.fixture
+def own_redis() -> Iterator[RedisServer]:
+    """A Redis for this test alone, to be stopped, killed, flushed and started again."""
+    try:
+        server = RedisServer()
+    except ServerMissing as missing:
+        skip_or_fail(missing)
+    with server:
+        yield server
+
+
+@pytest.fixture
+def sqlite_url(tmp_path: Path) -> str:
+    """The URL of a database file that does not exist yet."""
+    return f"sqlite:///{tmp_path / 'test.sqlite'}"
+
+
+@pytest.fixture
+def postgres_url(postgres_server: PostgresServer) -> Iterator[str]:
+    with postgres_server.database() as url:
+        yield url
+
+
+@pytest.fixture
+def mariadb_url(mariadb_server: MariaDBServer) -> Iterator[str]:
+    with mariadb_server.database() as url:
+        yield url
+
+
+@pytest.fixture(params=["sqlite", "postgres", "mariadb"])
+def database_url(request: pytest.FixtureRequest) -> Any:
+    """The URL of an empty database: the test runs on SQLite, PostgreSQL and MariaDB."""
+    return request.getfixturevalue(f"{request.param}_url")
