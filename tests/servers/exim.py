@@ -6,9 +6,9 @@ It takes mail only from somebody who logged in (alice, s3cret), and offers AUTH 
 
 from __future__ import annotations
 
-import getpass
 import grp
 import os
+import pwd
 import shutil
 import smtplib
 from pathlib import Path
@@ -23,6 +23,7 @@ from tests.servers.process import (
     find_program,
     free_port,
     private_folder,
+    unprivileged_user,
 )
 from tests.waiting import wait_until
 
@@ -141,30 +142,20 @@ class EximServer:
         self.password = PASSWORD
         self.port = free_port()
         self.tls_port = free_port()
-        self._folder = private_folder("exim")
-        for name in ("spool", "log", "mail"):
-            (self._folder / name).mkdir()
+        owner = unprivileged_user()  # Exim delivers to no mailbox of root
+        self._folder = private_folder("exim", owner)
         self.ca_pem = self._write_certificate()
-        program = self._program(installed)
-        configuration = self._folder / "exim.conf"
-        configuration.write_text(
-            CONFIGURATION.substitute(
-                name=NAME,
-                program=program,
-                user=getpass.getuser(),
-                group=grp.getgrgid(os.getegid()).gr_name,
-                folder=self._folder,
-                port=self.port,
-                tls_port=self.tls_port,
-                username=USERNAME,
-                password=PASSWORD,
-            )
-        )
-        configuration.chmod(0o600)
+        # A copy, because the installed one is set-uid root: that would clear the signal which ends
+        # it with us.
+        program = shutil.copy(os.path.realpath(installed), self._folder / "exim")
+        configuration = self._write_configuration(program, owner)
+        for path in self._folder.iterdir():
+            shutil.chown(path, owner or os.geteuid())
         self._process = ServerProcess(
             [program, "-C", configuration, "-bdf", "-q30s"],
             ready=self._answers,
             log=self._folder / "output",
+            user=owner,
         )
         self.start = self._process.start
         self.stop = self._process.stop
@@ -218,14 +209,24 @@ class EximServer:
             part.write_to_path(self._folder / "certificate.pem", append=True)
         return authority.cert_pem.bytes().decode()
 
-    def _program(self, installed: str) -> Path:
-        """The binary to run: as an ordinary user a copy.
-
-        The installed one is set-uid root, which would clear the signal that ends it with us.
-        """
-        if os.geteuid() == 0:
-            return Path(installed)
-        return Path(shutil.copy(os.path.realpath(installed), self._folder / "exim"))
+    def _write_configuration(self, program: Path, owner: str) -> Path:
+        user = pwd.getpwnam(owner) if owner else pwd.getpwuid(os.geteuid())
+        path = self._folder / "exim.conf"
+        path.write_text(
+            CONFIGURATION.substitute(
+                name=NAME,
+                program=program,
+                user=user.pw_name,
+                group=grp.getgrgid(user.pw_gid).gr_name,
+                folder=self._folder,
+                port=self.port,
+                tls_port=self.tls_port,
+                username=USERNAME,
+                password=PASSWORD,
+            )
+        )
+        path.chmod(0o600)
+        return path
 
     def _answers(self) -> bool:
         try:

@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
+import psutil
 import pytest
 
 from tests.waiting import ConditionNotMet, wait_until
@@ -105,6 +106,13 @@ def run(command: Sequence[str | Path], user: str = "") -> None:
         raise RuntimeError(f"{command[0]} failed:\n{done.stdout}{done.stderr}")
 
 
+def _descendants(pid: int) -> list[psutil.Process]:
+    try:
+        return psutil.Process(pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []
+
+
 class ServerProcess:
     """One running (or stopped) server.
 
@@ -184,15 +192,18 @@ class ServerProcess:
         process, self._process = self._process, None
         if process is None:
             return
+        children = _descendants(process.pid)
         process.send_signal(sign)
         try:
             process.wait(timeout=20)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-        # Its own session, so that what it left behind can be ended with it.
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, signal.SIGKILL)
+        # What it leaves behind would keep its port or its data folder from the next start.
+        for child in children:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                child.kill()
+        psutil.wait_procs(children, timeout=20)
 
     def log(self, characters: int = 4000) -> str:
         """The end of what it printed."""
