@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from playwright.sync_api import Browser, Page
 
+from tests.servers.browser import Watch, launch, watched_page
 from tests.servers.catchall import CatchAll
 from tests.servers.exim import EximServer
 from tests.servers.mariadb import MariaDBServer
@@ -65,6 +67,16 @@ def _exim_server() -> Iterator[EximServer]:
         skip_or_fail(missing)
     with server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """A headless Chromium; a test takes ``page``, or opens ``watched_page(browser, …)``."""
+    try:
+        with launch() as running:
+            yield running
+    except ServerMissing as missing:
+        skip_or_fail(missing)
 
 
 # ---------------------------------------------------------------- a test's own
@@ -128,3 +140,21 @@ def mariadb_url(mariadb_server: MariaDBServer) -> Iterator[str]:
 def database_url(request: pytest.FixtureRequest) -> Any:
     """The URL of an empty database: the test runs on SQLite, PostgreSQL and MariaDB."""
     return request.getfixturevalue(f"{request.param}_url")
+
+
+@pytest.fixture
+def _watched(browser: Browser) -> Iterator[tuple[Page, Watch]]:
+    with watched_page(browser) as watched:
+        yield watched
+
+
+@pytest.fixture
+def page(_watched: tuple[Page, Watch]) -> Page:
+    """A browser page; the test fails on a console error or a request that leaves loopback."""
+    return _watched[0]
+
+
+@pytest.fixture
+def watch(_watched: tuple[Page, Watch]) -> Watch:
+    """What ``page`` complains about; ``watch.allow("…")`` for what a test provokes."""
+    return _watched[1]

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shutil
 import smtplib
 import ssl
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
 from email.message import EmailMessage
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import psutil
 import pytest
 import redis
 import sqlalchemy
+from playwright.sync_api import Browser, Page
 
+from tests.servers.browser import Watch, check_accessibility, watched_page
 from tests.servers.catchall import CatchAll
 from tests.servers.exim import EximServer
 from tests.servers.postgres import PostgresServer
@@ -200,6 +207,81 @@ def test_redis_can_keep_its_data() -> None:
         assert client.get("word") == b"x"
 
 
+# ---------------------------------------------------------------- browser
+
+
+@pytest.fixture
+def site() -> Iterator[str]:
+    """A page that accuses itself of whatever its query string asks for."""
+    with serving(
+        """<!doctype html><html lang="en"><title>A page</title><main><h1>Hello</h1>
+        <p id="p">without</p><script>document.getElementById("p").textContent = "with"</script>
+        </main></html>"""
+    ) as url:
+        yield url
+
+
+@contextlib.contextmanager
+def serving(html: str) -> Iterator[str]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html; charset=utf-8")
+            self.end_headers()
+            self.wfile.write(html.encode())
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
+
+
+def test_page_shows_what_is_served(page: Page, site: str) -> None:
+    page.goto(site)
+    assert page.locator("p").inner_text() == "with"
+    check_accessibility(page)
+
+
+def test_page_without_javascript(browser: Browser, site: str) -> None:
+    with watched_page(browser, javascript=False) as (page, _):
+        page.goto(site)
+        assert page.locator("p").inner_text() == "without"
+
+
+@pytest.mark.parametrize(
+    ("body", "complaint"),
+    [
+        ('<img alt="" src="https://example.test/a.png">', "request to another host"),
+        ("<script>console.error('oh dear')</script>", "console: oh dear"),
+        ("<script>throw new Error('oh no')</script>", "exception: oh no"),
+    ],
+)
+def test_a_complaining_page_fails_its_test(browser: Browser, body: str, complaint: str) -> None:
+    with (
+        serving(f"<!doctype html><title>A page</title>{body}") as url,
+        pytest.raises(AssertionError, match=complaint),
+        watched_page(browser) as (page, _),
+    ):
+        page.goto(url)
+
+
+def test_a_complaint_can_be_allowed(page: Page, watch: Watch) -> None:
+    with serving("<!doctype html><title>A page</title><script>console.error('so')</script>") as url:
+        page.goto(url)
+    assert watch.problems
+    watch.allow("console: so")
+
+
+def test_an_inaccessible_page_is_found(page: Page) -> None:
+    with serving("<!doctype html><html lang='en'><title>A page</title><input name='x'>") as url:
+        page.goto(url)
+        with pytest.raises(AssertionError, match="Form elements must have labels"):
+            check_accessibility(page)
+
+
 # ---------------------------------------------------------------- processes and waiting
 
 
@@ -213,19 +295,21 @@ def test_a_server_dies_with_the_process_that_started_it() -> None:
             "from tests.servers.redis import RedisServer\n"
             "server = RedisServer()\n"
             "server.start()\n"
-            "print(server.pid, flush=True)\n"
+            "print(server.pid, server.folder, flush=True)\n"
             "os.kill(os.getpid(), signal.SIGKILL)\n",
         ],
         capture_output=True,
         text=True,
         check=False,
     )
-    orphan = int(starter.stdout)
+    pid, folder = starter.stdout.split()
+    orphan = int(pid)
     wait_until(
         lambda: not psutil.pid_exists(orphan)
         or psutil.Process(orphan).status() == psutil.STATUS_ZOMBIE,
         what="the end of the orphaned server",
     )
+    shutil.rmtree(folder)
 
 
 def test_a_missing_server_names_its_package(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -41,19 +41,19 @@ class RedisServer:
         """Prepare a server; ``keep`` makes it remember its data over a restart."""
         program = _program()
         self.port = free_port()
-        self._folder = private_folder("redis")
+        self.folder = private_folder("redis")
         self._process = ServerProcess(
             [
                 program,
                 *("--port", str(self.port)),
                 *("--bind", HOST),
-                *("--dir", str(self._folder)),
+                *("--dir", str(self.folder)),
                 *("--databases", str(DATABASES)),
                 *("--save", ""),
                 *("--appendonly", "yes" if keep else "no"),
             ],
             ready=self._answers,
-            log=self._folder / "log",
+            log=self.folder / "log",
         )
         self.start = self._process.start
         self.stop = self._process.stop
@@ -70,7 +70,7 @@ class RedisServer:
         trace: TracebackType | None,
     ) -> None:
         self.kill()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     @property
     def pid(self) -> int:
