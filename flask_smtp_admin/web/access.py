@@ -1,0 +1,174 @@
+"""Who may see and do what: the blueprint, its routes, and the guards before each of them.
+
+Owns the action that every route declares, the CSRF check and the security headers. Must not know
+what any page shows.
+
+A page module registers its views with :func:`route`, never with the blueprint itself; a view that
+is registered in another way has no action and is refused. The function's name is the endpoint, and
+``<page>_<view>`` renders ``smtp_admin/<page>/<view>.html``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from flask import Blueprint, Response, abort, current_app, g, request
+from flask_wtf.csrf import generate_csrf, validate_csrf
+from wtforms.validators import ValidationError
+
+from flask_smtp_admin.core import EXTENSION_KEY, Core, State
+from flask_smtp_admin.errors import ConfigurationError
+
+ACTIONS = frozenset(
+    {"view", "read_body", "operate", "configure", "test", "export", "erase", "audit"}
+)
+OPEN = "open"
+"""For what holds no data: style sheets and scripts. The page of a refusal needs them."""
+
+blueprint = Blueprint(
+    "smtp_admin",
+    __name__,
+    template_folder="templates",
+    static_folder="static/smtp_admin",
+    static_url_path="/static",
+)
+
+_declared: dict[str, str] = {"smtp_admin.static": OPEN}
+
+HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+        "font-src 'self'; connect-src 'self'; form-action 'self'; frame-ancestors 'none'; "
+        "base-uri 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    # The host's CSRFProtect compares the referrer over TLS, so it may not be withheld from it.
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+}
+
+View = TypeVar("View", bound=Callable[..., Any])
+
+
+def route(rule: str, *, action: str, methods: tuple[str, ...] = ("GET",)) -> Callable[[View], View]:
+    """Register a view at ``rule`` for those whom the host allows ``action``.
+
+    :param action: one of :data:`ACTIONS`; :data:`OPEN` only for what holds no data.
+    """
+    if action not in ACTIONS | {OPEN}:
+        raise ValueError(f"{action!r} is no action; known are {', '.join(sorted(ACTIONS))}.")
+
+    def register(view: View) -> View:
+        name = view.__name__
+        blueprint.add_url_rule(rule, name, view, methods=methods)
+        _declared[f"{blueprint.name}.{name}"] = action
+        return view
+
+    return register
+
+
+def declared_action(endpoint: str | None) -> str | None:
+    """Return the action of an endpoint, or ``None`` when it declared none."""
+    return _declared.get(endpoint or "")
+
+
+def state() -> State:
+    """Return the present application's share of the extension."""
+    found: State = current_app.extensions[EXTENSION_KEY]
+    return found
+
+
+def core() -> Core:
+    """Return what the engine works with in the present application."""
+    return state().core
+
+
+def may(action: str) -> bool:
+    """Tell whether the host allows ``action``; asked once a request."""
+    asked: dict[str, bool] = g.setdefault("smtp_admin_allowed", {})
+    if action not in asked:
+        asked[action] = state().allowed(action)
+    return asked[action]
+
+
+def require(action: str) -> None:
+    """Refuse the request with 403 unless the host allows ``action`` as well."""
+    if not may(action):
+        g.smtp_admin_refused = action
+        abort(403)
+
+
+@blueprint.before_request
+def guard() -> None:
+    """Let a request through only with its route's action and, if it changes anything, a token."""
+    action = declared_action(request.endpoint)
+    if action == OPEN:
+        return
+    if action is None:
+        abort(403)
+    require(action)
+    if request.method not in ("GET", "HEAD", "OPTIONS"):
+        check_csrf()
+
+
+class CSRFFailed(Exception):
+    """The token of a form is missing, expired, or from another session."""
+
+
+def check_csrf() -> None:
+    """Check the token of the form, unless the host's ``CSRFProtect`` has done so already.
+
+    The host's ``WTF_CSRF_ENABLED = False`` counts in tests only: these pages hold passwords.
+
+    :raises CSRFFailed: the token is not good.
+    :raises ConfigurationError: there is no ``SECRET_KEY`` to make tokens with.
+    """
+    if g.get("csrf_valid"):
+        return
+    config = current_app.config
+    if current_app.testing and not config.get("WTF_CSRF_ENABLED", True):
+        return
+    _require_secret_key()
+    field = config.get("WTF_CSRF_FIELD_NAME", "csrf_token")
+    sent = request.form.get(field) or request.headers.get("X-CSRFToken")
+    try:
+        validate_csrf(sent)
+    except ValidationError as error:
+        raise CSRFFailed(str(error)) from None
+    g.csrf_valid = True
+
+
+def csrf_field_name() -> str:
+    """Return the name of the form field that carries the token, as the host configured it."""
+    return str(current_app.config.get("WTF_CSRF_FIELD_NAME", "csrf_token"))
+
+
+def csrf_token() -> str:
+    """Return the token for the forms of this page.
+
+    :raises ConfigurationError: there is no ``SECRET_KEY`` to make it with.
+    """
+    _require_secret_key()
+    return str(generate_csrf())
+
+
+def _require_secret_key() -> None:
+    if not current_app.secret_key:
+        raise ConfigurationError(
+            "The application has no SECRET_KEY, so these pages cannot keep a form safe. Set "
+            "app.config['SECRET_KEY'] to the output of "
+            "python -c 'import secrets; print(secrets.token_hex())', keep it the same from start "
+            "to start, and restart the application."
+        )
+
+
+@blueprint.after_request
+def add_headers(response: Response) -> Response:
+    """Put the security headers on every answer, and keep pages out of caches."""
+    for name, value in HEADERS.items():
+        response.headers[name] = value
+    if declared_action(request.endpoint) != OPEN:
+        response.headers["Cache-Control"] = "no-store"
+    return response
