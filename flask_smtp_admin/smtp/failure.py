@@ -46,6 +46,15 @@ class Failure(str, Enum):
     ABANDONED = "abandoned"
 
 
+class FailureMet(Exception):
+    """Carries a :class:`Failure` up to the session, with a remark on the facts behind it."""
+
+    def __init__(self, failure: Failure, remark: str = "") -> None:
+        super().__init__(remark or failure.value)
+        self.failure = failure
+        self.remark = remark
+
+
 _NETWORK = "Check host and port, and whether a firewall or the hosting provider blocks them."
 _LASTING = "Nothing to change unless it lasts; it is tried again."
 _PRIVATE_CA = "If it is right, enter it (or the CA behind it) as this connection's CA certificate."

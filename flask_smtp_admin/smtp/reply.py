@@ -9,6 +9,7 @@ must not know sockets, clocks, settings or messages. Replies are judged in
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -75,6 +76,9 @@ class Outcome(str, Enum):
     PERMANENT = "permanent"
 
 
+# Stands for a secret wherever one would be kept or shown.
+BLANK = "********"
+
 _ENHANCED = re.compile(r"([245]\.\d{1,3}\.\d{1,3})(?:[ \t]|$)")
 
 
@@ -93,6 +97,13 @@ class Reply:
     def from_wire(cls, code: int, lines: list[bytes]) -> Reply:
         r"""Decode the text of *lines* (UTF-8, anything else as ``\xNN``)."""
         return cls(code, tuple(visible(line) for line in lines))
+
+    def without(self, secrets: Sequence[str]) -> Reply:
+        """The reply with each of *secrets* blanked, for a server that repeats them to us."""
+        lines = list(self.lines)
+        for secret in secrets:
+            lines = [line.replace(secret, BLANK) for line in lines]
+        return Reply(self.code, tuple(lines))
 
     @property
     def enhanced(self) -> str | None:

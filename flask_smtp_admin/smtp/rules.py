@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from flask_smtp_admin.smtp.reply import Outcome, Reply, Scope, Stage, Verdict
+from flask_smtp_admin.smtp.reply import Outcome, Reply, Scope, Stage
 
 _TRANSACTION = frozenset({Stage.MAIL, Stage.RCPT, Stage.DATA, Stage.BODY})
 
@@ -158,6 +158,15 @@ RULES: tuple[Rule, ...] = (
         "Choose another AUTH mechanism, or switch authentication off.",
     ),
     _login(_AUTH, "5..", "The server refused the user name or the password."),
+    Rule(
+        _TRANSACTION,
+        "530",
+        "The server wants encryption before it takes mail.",
+        "Choose STARTTLS or SSL/TLS for this connection.",
+        words="starttls|encrypt",
+        scope=Scope.CONNECTION,
+        opens_breaker=True,
+    ),
     _login(
         _TRANSACTION,
         "53[0458]",

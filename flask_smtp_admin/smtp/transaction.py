@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from flask_smtp_admin.errors import SMTPAdminError
+from flask_smtp_admin.smtp.failure import Failure
 from flask_smtp_admin.smtp.reply import Reply, Stage, Verdict
 
 
@@ -68,7 +69,10 @@ class Transaction:
 
 
 class SessionError(SMTPAdminError):
-    """No session could be opened: the stage, the verdict, and the reply or the cause behind it."""
+    """No session could be opened: the stage, the verdict, and the reply or the cause behind it.
+
+    ``failure`` names what went wrong when it was not a reply.
+    """
 
     def __init__(
         self,
@@ -76,9 +80,11 @@ class SessionError(SMTPAdminError):
         verdict: Verdict,
         reply: Reply | None = None,
         cause: BaseException | None = None,
+        failure: Failure | None = None,
     ) -> None:
         super().__init__(verdict.summary if reply is None else f"{verdict.summary} ({reply})")
         self.stage = stage
         self.verdict = verdict
         self.reply = reply
         self.cause = cause
+        self.failure = failure
