@@ -58,9 +58,7 @@ def test_exim_offers_auth_only_inside_tls(exim: EximServer, trusting: ssl.SSLCon
 
 
 @pytest.mark.parametrize("mechanism", ["PLAIN", "LOGIN", "CRAM-MD5"])
-def test_exim_knows_its_user(
-    exim: EximServer, trusting: ssl.SSLContext, mechanism: str
-) -> None:
+def test_exim_knows_its_user(exim: EximServer, trusting: ssl.SSLContext, mechanism: str) -> None:
     with smtplib.SMTP_SSL(exim.host, exim.tls_port, context=trusting) as client:
         client.ehlo()
         client.user, client.password = exim.username, "wrong"
@@ -89,9 +87,11 @@ def test_exim_delivers_refuses_and_defers(exim: EximServer, trusting: ssl.SSLCon
 
 
 def test_exim_relays_for_nobody_unknown(exim: EximServer) -> None:
-    with smtplib.SMTP(exim.host, exim.port) as client:
-        with pytest.raises(smtplib.SMTPRecipientsRefused) as refused:
-            client.send_message(message())
+    with (
+        smtplib.SMTP(exim.host, exim.port) as client,
+        pytest.raises(smtplib.SMTPRecipientsRefused) as refused,
+    ):
+        client.send_message(message())
     assert refused.value.recipients["bob@example.test"][0] == 550
 
 
@@ -230,7 +230,7 @@ def serving(html: str) -> Iterator[str]:
             self.end_headers()
             self.wfile.write(html.encode())
 
-        def log_message(self, format: str, *args: object) -> None:
+        def log_message(self, *words: object) -> None:
             pass
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
@@ -285,18 +285,23 @@ def test_an_inaccessible_page_is_found(page: Page) -> None:
 # ---------------------------------------------------------------- processes and waiting
 
 
+STARTER = """
+import os, signal
+from tests.servers.redis import RedisServer
+server = RedisServer()
+server.start()
+print(server.pid, server.folder, flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="the death signal is Linux's")
 def test_a_server_dies_with_the_process_that_started_it() -> None:
     starter = subprocess.run(
         [
             sys.executable,
             "-c",
-            "import os, signal\n"
-            "from tests.servers.redis import RedisServer\n"
-            "server = RedisServer()\n"
-            "server.start()\n"
-            "print(server.pid, server.folder, flush=True)\n"
-            "os.kill(os.getpid(), signal.SIGKILL)\n",
+            STARTER,
         ],
         capture_output=True,
         text=True,
@@ -305,8 +310,9 @@ def test_a_server_dies_with_the_process_that_started_it() -> None:
     pid, folder = starter.stdout.split()
     orphan = int(pid)
     wait_until(
-        lambda: not psutil.pid_exists(orphan)
-        or psutil.Process(orphan).status() == psutil.STATUS_ZOMBIE,
+        lambda: (
+            not psutil.pid_exists(orphan) or psutil.Process(orphan).status() == psutil.STATUS_ZOMBIE
+        ),
         what="the end of the orphaned server",
     )
     shutil.rmtree(folder)

@@ -147,7 +147,8 @@ class EximServer:
         self.ca_pem = self._write_certificate()
         # A copy, because the installed one is set-uid root: that would clear the signal which ends
         # it with us.
-        program = shutil.copy(os.path.realpath(installed), self._folder / "exim")
+        program = self._folder / "exim"
+        shutil.copy(os.path.realpath(installed), program)
         configuration = self._write_configuration(program, owner)
         for path in self._folder.iterdir():
             shutil.chown(path, owner or os.geteuid())
