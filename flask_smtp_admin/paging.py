@@ -1,0 +1,350 @@
+"""Finding the rows of a page, and counting them, at a cost that does not grow with the table.
+
+Owns the plan by which conditions become bounded queries. Must not know which table it reads, what
+the conditions mean, nor Flask.
+
+A list is read by its ``id``, newest first, a page at a time from a cursor, which is the id at the
+edge of the page before (keyset paging: there is no OFFSET). Each condition says what an index can do
+for it, and one of three plans follows:
+
+* *rare*: an indexed condition that few rows meet. Its ids are fetched, the other conditions
+  sift them.
+* *walk*: the ids are walked along an index in their order, and nothing else has to be tested.
+* *sifted walk*: as before, with conditions left that no index helps. The walk then ends after
+  ``WINDOW`` rows, and the page says how far it got and offers to go on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, TypeAlias
+
+import sqlalchemy as sa
+
+from .wording import Count
+
+RARE = 1_000
+"""A condition that at most so many rows meet is looked up before the list is walked."""
+WINDOW = 20_000
+"""So many rows a sifted walk looks at before it asks whether to go on."""
+COUNT_LIMIT = 100_000
+"""Beyond this number a count says "100,000+"."""
+ACT_LIMIT = 100_000
+"""So many rows an act on "all that match" looks at, from the newest down."""
+
+_SLACK = timedelta(hours=1)
+# Ids and times rise together, but not to the second: transactions overlap and clocks differ.
+
+_Test: TypeAlias = "sa.ColumnElement[bool]"
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A table that is read by pages.
+
+    :param id: its primary key, an integer that rises.
+    :param at: a time that rises with the key.
+    """
+
+    id: Any
+    at: Any
+
+
+@dataclass(frozen=True)
+class Criterion:
+    """A condition, and what an index can do for it.
+
+    :param where: the whole condition; ``None`` where the times say it all.
+    :param streams: the same as alternatives that exclude each other, each of which an index over
+        the column and the id serves.
+    :param ids: selects the ids of the rows that meet it, in any order, by an index.
+    :param since: rows from this time on.
+    :param until: rows before this time.
+    """
+
+    where: _Test | None = None
+    streams: tuple[_Test, ...] = ()
+    ids: sa.Select[tuple[int]] | sa.CompoundSelect[tuple[int]] | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Page:
+    """The ids of one page, newest first, and the cursors to its neighbours.
+
+    :param older: cursor of the next page: rows with a smaller id.
+    :param newer: cursor of the page before: rows with a greater id.
+    :param searched_to: the id at which a sifted walk stopped before the page was full.
+    """
+
+    ids: tuple[int, ...] = ()
+    older: int | None = None
+    newer: int | None = None
+    searched_to: int | None = None
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """How the rows are found: by ids at hand, or by walking one or several streams."""
+
+    rare: tuple[int, ...] | None
+    streams: tuple[_Test, ...]
+    tests: tuple[_Test, ...]
+    """What is left to be tested on each row."""
+    edges: tuple[_Test, ...]
+    """Bounds of the id that follow from the times."""
+
+
+# ---------------------------------------------------------------- reading
+
+
+def find(
+    connection: sa.Connection,
+    table: Listed,
+    criteria: Sequence[Criterion] = (),
+    *,
+    before: int | None = None,
+    after: int | None = None,
+    size: int = 50,
+) -> Page:
+    """Return a page of the rows that meet all criteria.
+
+    :param before: cursor: rows with a smaller id than this.
+    :param after: cursor in the other direction: the nearest rows with a greater id.
+    """
+    plan = _plan(connection, table, criteria)
+    if after is not None:
+        page = _newer(connection, table, plan, after, size)
+        if page is not None:
+            return page
+        before = None  # the top of the list is reached: show the whole first page
+    bound = () if before is None else (table.id < before,)
+    ids, edge = _walk(connection, table, plan, bound, size + 1)
+    more = len(ids) > size
+    shown = ids[:size]
+    return Page(
+        ids=shown,
+        older=shown[-1] if more else edge,
+        newer=(shown[0] if shown else before) if before is not None else None,
+        searched_to=None if more else edge,
+    )
+
+
+def _newer(
+    connection: sa.Connection, table: Listed, plan: _Plan, after: int, size: int
+) -> Page | None:
+    """Return the page above ``after``, or ``None`` where not even one full page is above it."""
+    ids, edge = _walk(connection, table, plan, (table.id > after,), size + 1, upwards=True)
+    if len(ids) <= size and edge is None:
+        return None
+    shown = tuple(reversed(ids[:size]))
+    top = shown[0] if len(ids) > size else edge
+    return Page(
+        ids=shown,
+        older=shown[-1] if shown else after + 1,
+        newer=top,
+        searched_to=None if len(ids) > size else edge,
+    )
+
+
+def count(
+    connection: sa.Connection,
+    table: Listed,
+    criteria: Sequence[Criterion] = (),
+    *,
+    up_to: int | None = None,
+) -> Count:
+    """Count the rows that meet all criteria, up to a bound.
+
+    :param up_to: leave out rows with a greater id, which came after the page was read.
+    """
+    plan = _plan(connection, table, criteria)
+    bound = () if up_to is None else (table.id <= up_to,)
+    if plan.rare is not None:
+        where = (table.id.in_(plan.rare), *plan.tests, *plan.edges, *bound)
+        return Count(connection.scalar(sa.select(sa.func.count()).where(*where)) or 0)
+    if not plan.tests:
+        rows = _candidates(table, plan, bound, COUNT_LIMIT + 1).subquery()
+        found = connection.scalar(sa.select(sa.func.count()).select_from(rows)) or 0
+        return Count(min(found, COUNT_LIMIT), found > COUNT_LIMIT)
+    rows = _candidates(table, plan, bound, WINDOW).subquery()
+    looked = connection.scalar(sa.select(sa.func.count()).select_from(rows)) or 0
+    found = connection.scalar(_sift(table, rows, plan, sa.func.count())) or 0
+    return Count(found, looked == WINDOW)
+
+
+def reach(
+    connection: sa.Connection,
+    table: Listed,
+    criteria: Sequence[Criterion] = (),
+    *,
+    up_to: int | None = None,
+) -> tuple[list[_Test], bool]:
+    """Return the conditions of an act on all rows that meet the criteria, and whether it is cut.
+
+    An act looks at the newest ``ACT_LIMIT`` rows of the walk; where there are more, the second
+    value is true and the act has to be repeated.
+
+    :param up_to: leave out rows with a greater id.
+    """
+    plan = _plan(connection, table, criteria)
+    bound = () if up_to is None else (table.id <= up_to,)
+    where = [c.where for c in criteria if c.where is not None]
+    where += [*_times(table, criteria), *plan.edges, *bound]
+    if plan.rare is not None:
+        return [*where, table.id.in_(plan.rare)], False
+    rows = _candidates(table, plan, bound, ACT_LIMIT + 1).subquery()
+    looked, lowest = connection.execute(
+        sa.select(sa.func.count(), sa.func.min(rows.c.id)).select_from(rows)
+    ).one()
+    if looked <= ACT_LIMIT:
+        return where, False
+    return [*where, table.id > lowest], True
+
+
+# ---------------------------------------------------------------- the plan
+
+
+def _plan(connection: sa.Connection, table: Listed, criteria: Sequence[Criterion]) -> _Plan:
+    tests = {n: c.where for n, c in enumerate(criteria) if c.where is not None}
+    times = tuple(_times(table, criteria))
+    edges = tuple(_edges(connection, table, criteria))
+    streamed = next((n for n, c in enumerate(criteria) if c.streams), None)
+    simple = len(tests) == (streamed is not None) and not times
+    if not simple:
+        for n, criterion in enumerate(criteria):
+            ids = _rare(connection, table, criterion)
+            if ids is not None:
+                rest = (test for m, test in tests.items() if m != n)
+                return _Plan(ids, (), (*rest, *times), edges)
+    streams = () if streamed is None else criteria[streamed].streams
+    rest = (test for m, test in tests.items() if m != streamed)
+    return _Plan(None, streams, (*rest, *times), edges)
+
+
+def _times(table: Listed, criteria: Sequence[Criterion]) -> list[_Test]:
+    since = [table.at >= c.since for c in criteria if c.since is not None]
+    return since + [table.at < c.until for c in criteria if c.until is not None]
+
+
+def _rare(connection: sa.Connection, table: Listed, criterion: Criterion) -> tuple[int, ...] | None:
+    """Return the ids of the rows that meet the criterion, if an index finds them and they are few."""
+    queries: list[Any] = [sa.select(table.id).where(stream) for stream in criterion.streams]
+    if criterion.ids is not None:
+        queries = [criterion.ids]
+    if not queries:
+        return None
+    found: list[int] = []
+    for query in queries:
+        found += connection.execute(query.limit(RARE + 1)).scalars().all()
+        if len(found) > RARE:
+            return None
+    return tuple(sorted(set(found)))
+
+
+def _edges(connection: sa.Connection, table: Listed, criteria: Sequence[Criterion]) -> list[_Test]:
+    """Return bounds of the id for the criteria's times, wide enough to lose no row."""
+    edges: list[_Test] = []
+    for criterion in criteria:
+        if criterion.since is not None:
+            edge = _first_id_from(connection, table, criterion.since - _SLACK)
+            edges.append(sa.false() if edge is None else table.id >= edge)
+        if criterion.until is not None:
+            edge = _first_id_from(connection, table, criterion.until + _SLACK)
+            if edge is not None:
+                edges.append(table.id < edge)
+    return edges
+
+
+def _first_id_from(connection: sa.Connection, table: Listed, at: datetime) -> int | None:
+    """Return the smallest id whose time is not before ``at``, by halving the range of ids.
+
+    About twenty reads by primary key for a million rows; an index over the time would have to be
+    kept up to date by every message that is sent.
+    """
+    low, high = connection.execute(
+        sa.select(
+            sa.select(sa.func.min(table.id)).scalar_subquery(),
+            sa.select(sa.func.max(table.id)).scalar_subquery(),
+        )
+    ).one()
+    if low is None:
+        return None
+    found = None
+    while low <= high:
+        row = connection.execute(
+            sa.select(table.id, table.at)
+            .where(table.id >= (low + high) // 2, table.id <= high)
+            .order_by(table.id)
+            .limit(1)
+        ).first()
+        if row is None:
+            high = (low + high) // 2 - 1
+        elif row[1] >= at:
+            found, high = row[0], min(row[0] - 1, (low + high) // 2 - 1)
+        else:
+            low = row[0] + 1
+    return found
+
+
+# ---------------------------------------------------------------- the queries
+
+
+def _walk(
+    connection: sa.Connection,
+    table: Listed,
+    plan: _Plan,
+    bound: tuple[_Test, ...],
+    limit: int,
+    *,
+    upwards: bool = False,
+) -> tuple[tuple[int, ...], int | None]:
+    """Return up to ``limit`` ids, and the id at which a sifted walk ended before it had them."""
+    order = table.id.asc() if upwards else table.id.desc()
+    if plan.rare is not None:
+        where = (table.id.in_(plan.rare), *plan.tests, *plan.edges, *bound)
+        query = sa.select(table.id).where(*where).order_by(order).limit(limit)
+        return tuple(connection.execute(query).scalars()), None
+    if not plan.tests:
+        query = _candidates(table, plan, bound, limit, upwards=upwards)
+        return tuple(connection.execute(query).scalars()), None
+    rows = _candidates(table, plan, bound, WINDOW, upwards=upwards).subquery()
+    sifted = _sift(table, rows, plan, table.id).order_by(order).limit(limit)
+    ids = tuple(connection.execute(sifted).scalars().all())
+    if len(ids) == limit:
+        return ids, None
+    edge = sa.func.max(rows.c.id) if upwards else sa.func.min(rows.c.id)
+    looked, last = connection.execute(sa.select(sa.func.count(), edge).select_from(rows)).one()
+    return ids, int(last) if looked == WINDOW else None
+
+
+def _candidates(
+    table: Listed,
+    plan: _Plan,
+    bound: tuple[_Test, ...],
+    limit: int,
+    *,
+    upwards: bool = False,
+) -> sa.Select[tuple[int]]:
+    """Select up to ``limit`` ids of the walk: one stream's, or several merged by their order."""
+
+    def ordered(column: Any, source: sa.Select[Any]) -> sa.Select[Any]:
+        return source.order_by(column.asc() if upwards else column.desc()).limit(limit)
+
+    branches = [
+        ordered(table.id, sa.select(table.id.label("id")).where(stream, *plan.edges, *bound))
+        for stream in plan.streams or (sa.true(),)
+    ]
+    if len(branches) == 1:
+        return branches[0]
+    # SQLite takes ORDER BY and LIMIT inside a UNION only where each branch is a subquery.
+    merged = sa.union_all(*(sa.select(branch.subquery().c.id) for branch in branches)).subquery()
+    return ordered(merged.c.id, sa.select(merged.c.id))
+
+
+def _sift(table: Listed, rows: sa.Subquery, plan: _Plan, what: Any) -> sa.Select[Any]:
+    joined = sa.join(rows, table.id.table, rows.c.id == table.id)
+    return sa.select(what).select_from(joined).where(*plan.tests)
