@@ -8,8 +8,8 @@ from __future__ import annotations
 from flask_smtp_admin.smtp.dialogue import Line
 from flask_smtp_admin.smtp.failure import Failure, judge_failure
 from flask_smtp_admin.smtp.judging import judge
+from flask_smtp_admin.smtp.mailaddress import Address, MailAddress, read_address
 from flask_smtp_admin.smtp.mime import (
-    Address,
     Draft,
     FrozenMessage,
     FrozenRecipient,
@@ -39,6 +39,7 @@ __all__ = [
     "FrozenMessage",
     "FrozenRecipient",
     "Line",
+    "MailAddress",
     "Outcome",
     "Part",
     "ProbeReport",
@@ -56,4 +57,5 @@ __all__ = [
     "judge",
     "judge_failure",
     "probe",
+    "read_address",
 ]

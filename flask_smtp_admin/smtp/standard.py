@@ -1,0 +1,170 @@
+"""Taking a message of the standard library apart: its headers as texts, its body as bytes.
+
+Owns the reading of ``email.message`` objects, old and new. Works on a copy: the caller's object is
+never changed. Must not decide which headers a message needs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import re
+from collections.abc import Iterator
+from datetime import datetime
+from email import policy
+from email.generator import BytesGenerator
+from email.header import decode_header, make_header
+from email.headerregistry import Address, AddressHeader, HeaderRegistry
+from email.message import EmailMessage, Message
+from email.utils import parsedate_to_datetime
+from io import BytesIO
+from typing import cast
+
+from flask_smtp_admin.errors import BadAddress, BadHeader
+from flask_smtp_admin.smtp.bodies import Body
+from flask_smtp_admin.smtp.headers import check_name
+from flask_smtp_admin.smtp.mailaddress import MailAddress, read_address
+from flask_smtp_admin.smtp.text import has_control
+
+_ADDRESS_FIELDS = frozenset({"from", "sender", "reply-to", "to", "cc", "bcc", "resent-bcc"})
+_SINGLE_FIELDS = _ADDRESS_FIELDS | {"subject", "date", "message-id"}
+# Written by us, or by whoever receives the message.
+_DROPPED = frozenset({"return-path", "mime-version"})
+_CONTENT_FIELDS = frozenset(
+    {"content-type", "content-transfer-encoding", "content-disposition", "content-id"}
+    | {"content-description", "content-language", "content-location", "content-md5"}
+)
+
+# A fold that RFC 5322 knows: a line end, white space, and then something on the same line.
+_FOLD = re.compile(r"\r?\n(?=[ \t]+[^ \t\r\n])")
+_EMPTY_GROUP = re.compile(r'[^<>@,;:"]*:\s*;')
+
+_registry = HeaderRegistry()
+
+
+class Taken:
+    """The parts of a message: header texts (decoded, unfolded) and the encoded body."""
+
+    def __init__(self, texts: list[tuple[str, str, str]], body: Body) -> None:
+        self._texts = texts
+        self.body = body
+        self.undisclosed = any(
+            name.lower() == "to" and _EMPTY_GROUP.fullmatch(raw.strip()) for name, raw, _ in texts
+        )
+
+    def _of(self, field: str) -> Iterator[tuple[str, str]]:
+        return ((raw, text) for name, raw, text in self._texts if name.lower() == field)
+
+    def text(self, field: str) -> str:
+        """The text of *field*, ``""`` when there is none."""
+        return next((text.strip() for _, text in self._of(field)), "")
+
+    def date(self) -> datetime | None:
+        """The Date field, None when it is missing.
+
+        :raises BadHeader: when it is not a date.
+        """
+        text = self.text("date")
+        if not text:
+            return None
+        try:
+            return parsedate_to_datetime(text)
+        except (ValueError, TypeError) as error:
+            raise BadHeader(f"Date: {text!r} is not a date.") from error
+
+    def addresses(self, field: str) -> list[MailAddress]:
+        """The addresses of *field*, each of them valid.
+
+        :raises BadAddress: for one that is not.
+        """
+        label = field.title()
+        found: list[MailAddress] = []
+        for raw, _ in self._of(field):
+            if not raw.strip() or _EMPTY_GROUP.fullmatch(raw.strip()):
+                continue
+            parsed = _parse(raw)
+            if not parsed:
+                raise BadAddress(f"{label}: {raw!r} is not an address.")
+            found += [read_address((one.display_name, one.addr_spec), label) for one in parsed]
+        return found
+
+    def others(self) -> list[tuple[str, str]]:
+        """Every other header, in order."""
+        # A Sender stays in the message; as an address it is also the return path.
+        ours = (_SINGLE_FIELDS - {"sender"}) | _DROPPED | _CONTENT_FIELDS
+        return [(name, text) for name, _, text in self._texts if name.lower() not in ours]
+
+
+def take_apart(message: Message) -> Taken:
+    """*message* as texts and bytes.
+
+    :raises BadHeader: for a control character in any header of any part, and for a field that may
+        be there once but is there twice.
+    """
+    for part in message.walk():
+        for name, value in part.raw_items():
+            _checked(name, value)
+    texts = [(name, *_texts(name, value)) for name, value in message.raw_items()]
+    names = [name.lower() for name, _, _ in texts]
+    for name in sorted(_SINGLE_FIELDS):
+        if names.count(name) > 1:
+            raise BadHeader(f"{name.title()}: it is there twice.")
+    return Taken(texts, _body(message))
+
+
+def _parse(raw: str) -> tuple[Address, ...]:
+    # The registry makes the class up at run time, out of AddressHeader and its base.
+    return cast("AddressHeader", _registry("To", raw)).addresses
+
+
+def _checked(name: str, value: object) -> str:
+    """The unfolded raw text of a header."""
+    unfolded = _FOLD.sub("", str(value)).rstrip("\r\n")
+    # A tab is white space in a header that came from elsewhere.
+    if has_control(unfolded.replace("\t", " ")):
+        raise BadHeader(f"{name}: {unfolded!r} holds a control character; remove it.")
+    check_name(name)
+    return unfolded.replace("\t", " ")
+
+
+def _texts(name: str, value: object) -> tuple[str, str]:
+    """A header as it was written and as it is read, with encoded-words decoded."""
+    raw = _checked(name, value)
+    if "=?" not in raw and raw.isascii():
+        return raw, raw
+    with contextlib.suppress(UnicodeError):
+        # raw_items of a message that was read from bytes has its octets as surrogates.
+        raw = raw.encode("ascii", "surrogateescape").decode()
+    text = _decoded(raw) if not hasattr(value, "fold") else raw
+    if has_control(text):
+        raise BadHeader(f"{name}: {text!r} holds a control character; remove it.")
+    return raw, text
+
+
+def _decoded(raw: str) -> str:
+    try:
+        return str(make_header(decode_header(raw)))
+    except (LookupError, UnicodeError, ValueError) as error:
+        raise BadHeader(f"{raw!r} is encoded in a way that cannot be read.") from error
+
+
+def _body(message: Message) -> Body:
+    """The content headers of *message* and its bytes, seven-bit where the standard library can."""
+    clone = copy.deepcopy(message)
+    for name in {name for name, _ in clone.raw_items() if name.lower() not in _CONTENT_FIELDS}:
+        del clone[name]
+    base = policy.SMTP if isinstance(message, EmailMessage) else policy.compat32
+    out = BytesIO()
+    generator = BytesGenerator(
+        out, mangle_from_=False, policy=base.clone(linesep="\r\n", cte_type="7bit")
+    )
+    generator.flatten(clone)
+    head, _, data = out.getvalue().partition(b"\r\n\r\n")
+    fields: list[tuple[str, str]] = []
+    for line in head.decode("utf-8", "surrogateescape").split("\r\n"):
+        if line[:1] in {" ", "\t"} and fields:
+            fields[-1] = (fields[-1][0], f"{fields[-1][1]}\r\n{line}")
+        elif line:
+            name, _, value = line.partition(":")
+            fields.append((name, value.lstrip(" \t")))
+    return Body(fields, data)
