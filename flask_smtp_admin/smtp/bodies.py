@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-import uuid
+import secrets
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -18,7 +18,6 @@ from flask_smtp_admin.errors import BadHeader, MessageError
 from flask_smtp_admin.smtp import headers
 from flask_smtp_admin.smtp.text import has_control
 
-_BARE_LINE_END = re.compile(r"\r\n|\r|\n")
 _BARE_LINE_END_BYTES = re.compile(rb"\r\n|\r|\n")
 _WORD = r"[A-Za-z0-9!#$&^_.+-]+"
 _CONTENT_TYPE = re.compile(
@@ -58,8 +57,7 @@ def text_body(content_type: str, text: object) -> Body:
     """A text part: 7bit when it fits, else quoted-printable or base64, whichever is shorter."""
     if not isinstance(text, str):
         raise MessageError(f"The {content_type} content is not a text: {type(text).__name__}.")
-    if "\n" in text or "\r" in text:
-        text = _BARE_LINE_END.sub("\r\n", text)
+    text = text.replace("\r\n", "\n").replace("\r", "\n").replace("\n", "\r\n")
     if not text.endswith("\r\n"):
         text += "\r\n"
     data = text.encode()
@@ -184,10 +182,10 @@ def _related(html: Body, inline: Sequence[Attached]) -> Body:
 def multipart(subtype: str, parts: Sequence[Body], *, extra: str = "") -> Body:
     """*parts* under one multipart header.
 
-    The boundary begins with ``=_``, which neither quoted-printable nor base64 can hold; 122 random
+    The boundary begins with ``=_``, which neither quoted-printable nor base64 can hold; 128 random
     bits keep it apart from everything else.
     """
-    boundary = f"=_{uuid.uuid4().hex}"
+    boundary = f"=_{secrets.token_hex(16)}"
     delimiter = f"--{boundary}\r\n".encode()
     pieces: list[bytes] = []
     for part in parts:

@@ -7,12 +7,12 @@ back as they were meant. Must know neither database nor Flask, and no clock: the
 from __future__ import annotations
 
 import re
-import uuid
+import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from email.message import Message
-from email.parser import BytesHeaderParser
+from email.parser import HeaderParser
 from email.utils import format_datetime
 from typing import Literal
 
@@ -241,7 +241,7 @@ _MESSAGE_ID = re.compile(r"<[!-;=?-~]+@[!-;=?-~]+>")
 def _message_id(given: str | None, sender: MailAddress) -> str:
     if given is None:
         domain = sender.domain if not sender.domain.startswith("[") else "localhost"
-        return f"<{uuid.uuid4().hex}@{domain}>"
+        return f"<{secrets.token_hex(16)}@{domain}>"
     given = headers.check_text("Message-ID", given)
     bracketed = given if given.startswith("<") else f"<{given}>"
     if not _MESSAGE_ID.fullmatch(bracketed) or len(bracketed) > 250:
@@ -348,7 +348,7 @@ def _aware(date: datetime) -> datetime:
     return date if date.tzinfo is not None else date.replace(tzinfo=timezone.utc)
 
 
-_reader = BytesHeaderParser()
+_reader = HeaderParser()
 
 
 def _read_back(head: bytes, fields: list[tuple[str, str]]) -> None:
@@ -356,9 +356,13 @@ def _read_back(head: bytes, fields: list[tuple[str, str]]) -> None:
 
     :raises BadHeader: when a field is missing, changed, or was never asked for.
     """
-    read = _reader.parsebytes(head)
+    # As the parser of bytes would see them: octets above 127 as surrogates.
+    text = head.decode("ascii", "surrogateescape")
+    wanted = fields
+    if not text.isascii():
+        wanted = [(n, v.encode().decode("ascii", "surrogateescape")) for n, v in fields]
+    read = _reader.parsestr(text)
     found = list(read.raw_items())
-    wanted = [(name, value.encode().decode("ascii", "surrogateescape")) for name, value in fields]
     if found == wanted and not read.defects and not read.get_payload():
         return
     names = {name for name, _ in found} ^ {name for name, _ in fields}
