@@ -9,6 +9,8 @@ the call was wrong, that the configuration is wrong, or that the database cannot
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 
 class SMTPAdminError(Exception):
     """The parent of every error that this package raises on purpose."""
@@ -52,6 +54,14 @@ class UnknownConnection(SMTPAdminError, LookupError):
 
 class ConnectionRefused(SMTPAdminError, ValueError):
     """A change to a connection breaks a rule, for instance that one enabled connection must remain."""
+
+
+class InvalidConnection(ConnectionRefused):
+    """Fields of a connection break their rules; ``errors`` has the sentence of each, by name."""
+
+    def __init__(self, errors: Mapping[str, str]) -> None:
+        super().__init__(" ".join(f"{name}: {sentence}" for name, sentence in errors.items()))
+        self.errors = dict(errors)
 
 
 class SecretUnreadable(SMTPAdminError):

@@ -1,0 +1,53 @@
+"""Connections: their rules, their changes, their health in words, and trying them.
+
+Owns everything about a connection that is neither delivery nor a page. Must not know Flask.
+"""
+
+from __future__ import annotations
+
+from .defaults import from_mail_settings
+from .health import HealthWords, describe, password_unreadable
+from .presets import PRESETS, Preset
+from .rules import DEFAULTS, FIELDS, SECRET_FIELDS, Checked, check
+from .trial import endpoint_of, record, run, transient, trial_endpoint
+from .writes import (
+    ORDER,
+    clone,
+    create,
+    delete,
+    disable,
+    enable,
+    ensure_first,
+    move,
+    reset_health,
+    update,
+)
+
+__all__ = [
+    "DEFAULTS",
+    "FIELDS",
+    "ORDER",
+    "PRESETS",
+    "SECRET_FIELDS",
+    "Checked",
+    "HealthWords",
+    "Preset",
+    "check",
+    "clone",
+    "create",
+    "delete",
+    "describe",
+    "disable",
+    "enable",
+    "endpoint_of",
+    "ensure_first",
+    "from_mail_settings",
+    "move",
+    "password_unreadable",
+    "record",
+    "reset_health",
+    "run",
+    "transient",
+    "trial_endpoint",
+    "update",
+]

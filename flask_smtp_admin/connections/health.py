@@ -1,0 +1,130 @@
+"""How a connection fares, in a mark and a sentence.
+
+Owns the words of health that list, overview and command line have in common. Pure: must not know
+the database or the clock, which are handed in.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, tzinfo
+
+from flask_smtp_admin import wording
+from flask_smtp_admin.crypto import KeyRing
+from flask_smtp_admin.errors import SecretUnreadable
+from flask_smtp_admin.models import BreakerState, Connection, ConnectionHealth
+from flask_smtp_admin.wording import Count
+
+
+@dataclass(frozen=True)
+class HealthWords:
+    """A state mark (``ok``, ``warn``, ``fail``, ``held``, ``wait``, ``off``) and what to read.
+
+    :param state: a few words, ``Refuses our login since 09:10`` for instance.
+    :param waiting: ``214 messages wait``, or nothing.
+    :param next: what happens next, ``Next try in 3 min``, or nothing.
+    :param advice: what to change, where somebody has to.
+    """
+
+    mark: str
+    state: str
+    waiting: str = ""
+    next: str = ""
+    advice: str = ""
+
+    @property
+    def sentence(self) -> str:
+        """All of it but the advice, ``Refuses our login since 09:10; 214 messages wait`` and so on."""
+        first = "; ".join(part for part in (self.state, self.waiting) if part)
+        return f"{first}. {self.next}." if self.next else f"{first}."
+
+
+_PROBLEMS = {
+    "resolve": "Its host name is not found",
+    "connect": "Cannot be reached",
+    "greeting": "Does not let us in",
+    "ehlo": "Does not let us in",
+    "tls": "Cannot be encrypted safely",
+    "auth": "Refuses our login",
+    "mail": "Refuses our sender",
+}
+"""By the stage of the last failure; of any other stage one can only say that it fails."""
+
+
+def describe(
+    connection: Connection,
+    *,
+    waiting: Count | int,
+    now: datetime,
+    zone: tzinfo,
+    keys: KeyRing | None = None,
+) -> HealthWords:
+    """Say how ``connection`` fares, with ``waiting`` messages in its queue.
+
+    :param keys: when given, it is checked that the stored password can be read.
+    """
+    count = Count(waiting) if isinstance(waiting, int) else waiting
+    queue = _waiting(count)
+    if not connection.enabled:
+        return HealthWords("off", "Disabled", queue)
+    secret = _secret_trouble(connection, keys)
+    if secret is not None:
+        return HealthWords("fail", secret[0], queue, advice=secret[1])
+    health = connection.health
+    if health.breaker is BreakerState.PAUSED:
+        return HealthWords("held", "Paused at its server's wish", queue, _goes_on(health, now))
+    if health.breaker is BreakerState.OPEN or health.failures:
+        return _failing(health, queue, now, zone)
+    if health.last_ok_at is not None:
+        return HealthWords(
+            "ok", f"Works, last used {wording.relative(health.last_ok_at, now)}", queue
+        )
+    return HealthWords("wait", "Not used yet", queue)
+
+
+def password_unreadable(connection: Connection, keys: KeyRing) -> str:
+    """Return why the stored password cannot be read, or nothing when it can or there is none."""
+    try:
+        connection.password(keys)
+    except SecretUnreadable as error:
+        return str(error)
+    return ""
+
+
+def _failing(health: ConnectionHealth, queue: str, now: datetime, zone: tzinfo) -> HealthWords:
+    problem = _PROBLEMS.get(health.last_stage or "", "Fails")
+    if health.failing_since is not None:
+        problem += f" since {wording.moment(health.failing_since, zone, now)}"
+    mark = "fail" if health.breaker is BreakerState.OPEN else "warn"
+    return HealthWords(mark, problem, queue, _next_try(health, now), health.last_advice or "")
+
+
+def _secret_trouble(connection: Connection, keys: KeyRing | None) -> tuple[str, str] | None:
+    if not connection.use_auth:
+        return None
+    if connection.password_token is None:
+        return "No password is stored", "Enter the password, or switch SMTP authentication off."
+    if keys is not None:
+        words = password_unreadable(connection, keys)
+        if words:
+            return "Its stored password cannot be read", words
+    return None
+
+
+def _waiting(count: Count) -> str:
+    if not count:
+        return ""
+    one = count.number == 1 and not count.more
+    return f"{wording.counted(count, 'message')} {'waits' if one else 'wait'}"
+
+
+def _next_try(health: ConnectionHealth, now: datetime) -> str:
+    if health.retry_at is None or health.retry_at <= now:
+        return "It is tried again with the next message"
+    return f"Next try {wording.relative(health.retry_at, now)}"
+
+
+def _goes_on(health: ConnectionHealth, now: datetime) -> str:
+    if health.retry_at is None or health.retry_at <= now:
+        return "It goes on with the next message"
+    return f"It goes on {wording.relative(health.retry_at, now)}"

@@ -1,0 +1,75 @@
+"""Reading single values of a connection: numbers, addresses, patterns, certificates.
+
+Owns their syntax. Pure: must not know which field a value belongs to.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+
+from cryptography import x509
+from email_validator import EmailNotValidError, validate_email
+
+from flask_smtp_admin.smtp.text import has_control
+
+_LOCAL = r"[A-Za-z0-9!#$%&'+/=^_`{|}~?]"
+_LABEL = r"[A-Za-z0-9-]+"
+ACCOUNT_ADDRESS = re.compile(rf"{_LOCAL}+(?:(?:\.|-+){_LOCAL}+)*@{_LABEL}(?:\.{_LABEL})+")
+"""The account policy ``email``: a dot or hyphens may stand inside the local part."""
+
+_MAX_CERTIFICATE = 64 * 1024
+
+
+def digits(value: object) -> int | None:
+    """Return a whole number given as such, or as text of the digits 0 to 9 alone."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 12:
+        return int(value)
+    return None
+
+
+def address_of(text: str) -> str | None:
+    """Return an e-mail address in its normal form, or ``None`` when it is none."""
+    if not 1 <= len(text) <= 255 or has_control(text):
+        return None
+    try:
+        # Deliverability is the server's to judge; names of a private network are fine.
+        found = validate_email(text, check_deliverability=False, globally_deliverable=False)
+    except EmailNotValidError:
+        return None
+    return found.normalized
+
+
+def sender_pattern(line: str) -> str | None:
+    """Return a sender pattern as messages are compared with it, or ``None`` when it is none."""
+    if line == "*":
+        return line
+    wildcard = line.startswith("*@")
+    address = address_of("x" + line[1:] if wildcard else line)
+    if address is None:
+        return None
+    local, _, domain = address.rpartition("@")
+    if not domain.isascii():
+        domain = domain.encode("idna").decode("ascii")
+    return f"{'*' if wildcard else local.lower()}@{domain.lower()}"
+
+
+def certificate_objection(text: str, now: datetime | None) -> str:
+    """Return why a text is no certificate to be trusted, or nothing."""
+    if "PRIVATE KEY-----" in text:
+        return "This holds a private key, which belongs on the server alone. Paste the certificate."
+    if len(text) > _MAX_CERTIFICATE:
+        return "This is longer than 64 KiB. Paste only the certificate of your authority or server."
+    try:
+        certificates = x509.load_pem_x509_certificates(text.encode("utf-8"))
+    except ValueError:
+        return (
+            "This is no certificate in PEM format. It begins with “-----BEGIN CERTIFICATE-----” "
+            "and ends with “-----END CERTIFICATE-----”."
+        )
+    ended = [c.not_valid_after_utc for c in certificates if now and c.not_valid_after_utc <= now]
+    if ended:
+        return f"This certificate ended on {min(ended):%Y-%m-%d}. Paste the one in use today."
+    return ""
