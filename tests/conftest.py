@@ -11,6 +11,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 from playwright.sync_api import Browser, Page
 
@@ -21,6 +22,10 @@ from tests.servers.mariadb import MariaDBServer
 from tests.servers.postgres import PostgresServer
 from tests.servers.process import ServerMissing, skip_or_fail
 from tests.servers.redis import RedisServer
+
+# A loaded machine is slow at times, which says nothing about the code.
+hypothesis.settings.register_profile("tests", deadline=None, print_blob=True)
+hypothesis.settings.load_profile("tests")
 
 _redis_databases = count(1)
 

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
 import smtplib
 import ssl
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from email.message import EmailMessage
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import psutil
 import pytest
 import redis
 import sqlalchemy
 from playwright.sync_api import Browser, Page
+from werkzeug import Response
 
+from tests.servers.application import served
 from tests.servers.browser import Watch, check_accessibility, watched_page
 from tests.servers.catchall import CatchAll
 from tests.servers.exim import EximServer
@@ -221,22 +221,8 @@ def site() -> Iterator[str]:
         yield url
 
 
-@contextlib.contextmanager
-def serving(html: str) -> Iterator[str]:
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200)
-            self.send_header("Content-Type", "text/html; charset=utf-8")
-            self.end_headers()
-            self.wfile.write(html.encode())
-
-        def log_message(self, *words: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}/"
-        server.shutdown()
+def serving(html: str) -> AbstractContextManager[str]:
+    return served(Response(html, content_type="text/html; charset=utf-8"))
 
 
 def test_page_shows_what_is_served(page: Page, site: str) -> None:

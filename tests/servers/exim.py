@@ -182,9 +182,9 @@ class EximServer:
 
     def messages(self) -> list[bytes]:
         """What was delivered, oldest first; Exim adds Return-path and Envelope-to headers."""
-        delivered = (self._folder / "mail" / "new").glob("*")
-        # Maildir names begin with the second, then with the microsecond, of the delivery.
-        return [path.read_bytes() for path in sorted(delivered, key=lambda path: path.name)]
+        # By time, as Maildir names do not sort within a second.
+        delivered = sorted(self._delivered(), key=lambda path: path.stat().st_mtime_ns)
+        return [path.read_bytes() for path in delivered]
 
     def wait_for(self, count: int) -> list[bytes]:
         """Wait until at least ``count`` messages are in the maildir and return them all."""
@@ -192,14 +192,19 @@ class EximServer:
         return self.messages()
 
     def clear(self) -> None:
-        """Forget what was delivered."""
-        for path in (self._folder / "mail" / "new").glob("*"):
+        """Forget what was delivered, and what Exim has accepted and is about to deliver."""
+        spool = self._folder / "spool" / "input"
+        wait_until(lambda: not any(spool.glob("*-H")), what="Exim's empty spool")
+        for path in self._delivered():
             path.unlink()
 
     def log(self) -> str:
         """Exim's main log, for a failing test's report."""
         path = self._folder / "log" / "mainlog"
         return path.read_text(errors="replace") if path.exists() else ""
+
+    def _delivered(self) -> list[Path]:
+        return list((self._folder / "mail" / "new").glob("*"))
 
     def _write_certificate(self) -> str:
         """Make a certificate for the server's name and address; return its authority's PEM."""
