@@ -9,8 +9,9 @@ import re
 from datetime import datetime
 
 from cryptography import x509
-from email_validator import EmailNotValidError, validate_email
 
+from flask_smtp_admin.errors import BadAddress
+from flask_smtp_admin.smtp.mailaddress import read_spec
 from flask_smtp_admin.smtp.text import has_control
 
 _LOCAL = r"[A-Za-z0-9!#$%&'+/=^_`{|}~?]"
@@ -31,15 +32,17 @@ def digits(value: object) -> int | None:
 
 
 def address_of(text: str) -> str | None:
-    """Return an e-mail address in its normal form, or ``None`` when it is none."""
-    if not 1 <= len(text) <= 255 or has_control(text):
+    """Return an e-mail address with its domain in A-labels, or ``None`` when it is none.
+
+    The rule is that of the messages themselves, so that what is stored here can be sent from.
+    """
+    if len(text) > 255 or has_control(text):
         return None
     try:
-        # Deliverability is the server's to judge; names of a private network are fine.
-        found = validate_email(text, check_deliverability=False, globally_deliverable=False)
-    except EmailNotValidError:
+        local, domain = read_spec(text, "address")
+    except BadAddress:
         return None
-    return found.normalized
+    return f"{local}@{domain}"
 
 
 def sender_pattern(line: str) -> str | None:
@@ -51,9 +54,7 @@ def sender_pattern(line: str) -> str | None:
     if address is None:
         return None
     local, _, domain = address.rpartition("@")
-    if not domain.isascii():
-        domain = domain.encode("idna").decode("ascii")
-    return f"{'*' if wildcard else local.lower()}@{domain.lower()}"
+    return f"{'*' if wildcard else local}@{domain}".lower()
 
 
 def certificate_objection(text: str, now: datetime | None) -> str:
