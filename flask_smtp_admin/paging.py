@@ -29,12 +29,14 @@ RARE = 1_000
 """A condition that at most so many rows meet is looked up before the list is walked."""
 WINDOW = 20_000
 """So many rows a sifted walk looks at before it asks whether to go on."""
+FIRST_WINDOW = 500
+"""So many it looks at first, which is enough where many rows meet the conditions."""
 COUNT_LIMIT = 100_000
 """Beyond this number a count says "100,000+"."""
 ACT_LIMIT = 100_000
 """So many rows an act on "all that match" looks at, from the newest down."""
 
-_SLACK = timedelta(hours=1)
+_SLACK = timedelta(minutes=5)
 # Ids and times rise together, but not to the second: transactions overlap and clocks differ.
 
 _Test: TypeAlias = "sa.ColumnElement[bool]"
@@ -66,7 +68,7 @@ class Criterion:
 
     where: _Test | None = None
     streams: tuple[_Test, ...] = ()
-    ids: sa.Select[tuple[int]] | sa.CompoundSelect[tuple[int]] | None = None
+    ids: sa.Select[Any] | sa.CompoundSelect[Any] | None = None
     since: datetime | None = None
     until: datetime | None = None
 
@@ -215,11 +217,12 @@ def _plan(connection: sa.Connection, table: Listed, criteria: Sequence[Criterion
     streamed = next((n for n, c in enumerate(criteria) if c.streams), None)
     simple = len(tests) == (streamed is not None) and not times
     if not simple:
-        for n, criterion in enumerate(criteria):
-            ids = _rare(connection, table, criterion)
-            if ids is not None:
-                rest = (test for m, test in tests.items() if m != n)
-                return _Plan(ids, (), (*rest, *times), edges)
+        looked_up = ((n, _rare(connection, table, c)) for n, c in enumerate(criteria))
+        few = [(n, ids) for n, ids in looked_up if ids is not None]
+        if few:
+            chosen, ids = min(few, key=lambda one: len(one[1]))
+            rest = (test for n, test in tests.items() if n != chosen)
+            return _Plan(ids, (), (*rest, *times), edges)
     streams = () if streamed is None else criteria[streamed].streams
     rest = (test for m, test in tests.items() if m != streamed)
     return _Plan(None, streams, (*rest, *times), edges)
@@ -310,15 +313,18 @@ def _walk(
         return tuple(connection.execute(query).scalars()), None
     if not plan.tests:
         query = _candidates(table, plan, bound, limit, upwards=upwards)
-        return tuple(connection.execute(query).scalars()), None
-    rows = _candidates(table, plan, bound, WINDOW, upwards=upwards).subquery()
-    sifted = _sift(table, rows, plan, table.id).order_by(order).limit(limit)
-    ids = tuple(connection.execute(sifted).scalars().all())
-    if len(ids) == limit:
-        return ids, None
-    edge = sa.func.max(rows.c.id) if upwards else sa.func.min(rows.c.id)
-    looked, last = connection.execute(sa.select(sa.func.count(), edge).select_from(rows)).one()
-    return ids, int(last) if looked == WINDOW else None
+        return tuple(connection.execute(query).scalars().all()), None
+    for window in (FIRST_WINDOW, WINDOW):
+        rows = _candidates(table, plan, bound, window, upwards=upwards).subquery()
+        sifted = _sift(table, rows, plan, table.id).order_by(order).limit(limit)
+        ids = tuple(connection.execute(sifted).scalars().all())
+        if len(ids) == limit:
+            return ids, None
+        edge = sa.func.max(rows.c.id) if upwards else sa.func.min(rows.c.id)
+        looked, last = connection.execute(sa.select(sa.func.count(), edge).select_from(rows)).one()
+        if looked < window:
+            return ids, None
+    return ids, int(last)
 
 
 def _candidates(
@@ -328,7 +334,7 @@ def _candidates(
     limit: int,
     *,
     upwards: bool = False,
-) -> sa.Select[tuple[int]]:
+) -> sa.Select[Any]:
     """Select up to ``limit`` ids of the walk: one stream's, or several merged by their order."""
 
     def ordered(column: Any, source: sa.Select[Any]) -> sa.Select[Any]:

@@ -46,8 +46,13 @@ def counted(value: int | Count, singular: str, plural: str = "") -> str:
     :param plural: where it is not the singular with an ``s``.
     """
     count = Count(value) if isinstance(value, int) else value
-    one = count.number == 1 and not count.more
-    return f"{count} {singular if one else plural or singular + 's'}"
+    return f"{count} {agreeing(count, singular, plural or singular + 's')}"
+
+
+def agreeing(value: int | Count, singular: str, plural: str) -> str:
+    """Return the word that agrees with a number: ``waits`` for 1, ``wait`` for any other."""
+    count = Count(value) if isinstance(value, int) else value
+    return singular if count.number == 1 and not count.more else plural
 
 
 def listed(words: Iterable[str]) -> str:

@@ -1,0 +1,33 @@
+"""How the outbox fares: one snapshot, which overview, health report and command line render.
+
+Must not know Flask nor how a snapshot is shown.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from flask_smtp_admin.core import Core
+
+from . import problems, reading
+from .reading import connection_state
+from .records import ConnectionFacts, Problem, Snapshot, WorkerFacts
+
+__all__ = [
+    "ConnectionFacts",
+    "Problem",
+    "Snapshot",
+    "WorkerFacts",
+    "connection_state",
+    "take",
+]
+
+
+def take(core: Core, dispatch: str) -> Snapshot:
+    """Take a snapshot and name its problems.
+
+    :param dispatch: who delivers, as the application resolved it; it decides the remedies.
+    :raises OutboxUnavailable: the database cannot be reached.
+    """
+    snapshot = reading.read(core, dispatch)
+    return replace(snapshot, problems=tuple(problems.find(snapshot)))

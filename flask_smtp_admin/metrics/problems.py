@@ -1,0 +1,152 @@
+"""What counts as a problem, its sentence, and what to do about it.
+
+Owns the thresholds and the words. Pure: it judges a snapshot and must not know the database.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+from flask_smtp_admin import wording
+
+from .records import ConnectionFacts, Problem, Snapshot
+
+LATE_AFTER = timedelta(minutes=1)
+"""A message that has been due for longer than this while nobody delivers is a problem."""
+STALLED_AFTER = timedelta(minutes=10)
+"""The same while a worker runs and its connection is well."""
+
+WORKER_COMMAND = "flask --app YOUR_APP smtp-admin worker"
+
+REMEDIES = {
+    "rq": ("Start one:", WORKER_COMMAND),
+    "embedded": (
+        (
+            "The worker is a thread of the application: it starts with the application's first "
+            "request, so open any page of it. If that has happened, look into its log."
+        ),
+        "",
+    ),
+    "inline": (
+        "Messages are delivered by the call that sends them; what is due later needs a run of:",
+        f"{WORKER_COMMAND} --burst",
+    ),
+    "none": (
+        "SMTP_ADMIN_DISPATCH is 'none' here, so this process delivers nothing. Start a worker:",
+        WORKER_COMMAND,
+    ),
+}
+"""What to do when no worker is there, by dispatch: a sentence, and a command where there is one."""
+
+
+def find(snapshot: Snapshot) -> list[Problem]:
+    """Return what keeps messages back, the most pressing first."""
+    found = [*_connection_problems(snapshot)]
+    worker = _worker_problem(snapshot)
+    if worker is not None:
+        found.insert(0, worker)
+    elif not found:
+        found += _stalled(snapshot)
+    return found
+
+
+def _worker_problem(snapshot: Snapshot) -> Problem | None:
+    """Report that messages are due and nobody delivers them."""
+    age = snapshot.oldest_due_age
+    if snapshot.workers or age is None or age < LATE_AFTER:
+        return None
+    if snapshot.last_seen_at is None:
+        seen = "No worker has been seen yet"
+    else:
+        away = wording.span(snapshot.taken_at - snapshot.last_seen_at)
+        seen = f"No worker has been seen for {away}"
+    remedy, command = REMEDIES[snapshot.dispatch]
+    return Problem(
+        "no_worker",
+        f"{seen}; {wording.counted(snapshot.due, 'message')} "
+        f"{wording.agreeing(snapshot.due, 'is', 'are')} due.",
+        remedy,
+        command,
+    )
+
+
+def _connection_problems(snapshot: Snapshot) -> Sequence[Problem]:
+    unsent = snapshot.due + snapshot.waiting
+    enabled = [one for one in snapshot.connections if one.state != "off"]
+    if not enabled:
+        if not unsent:
+            return []
+        verb = wording.agreeing(unsent, "waits", "wait")
+        what = "enabled" if snapshot.connections else "set up"
+        return [
+            Problem(
+                "no_connection",
+                f"No connection is {what}; {wording.counted(unsent, 'message')} {verb}.",
+                "Enable one." if snapshot.connections else "Add one.",
+            )
+        ]
+    return [_failing(one, snapshot) for one in enabled if one.state in ("failing", "paused")]
+
+
+def _failing(one: ConnectionFacts, snapshot: Snapshot) -> Problem:
+    why = wording.decapitalised(one.reason or "no reason was recorded")
+    verb = wording.agreeing(one.due, "waits", "wait")
+    kept = f"; {wording.counted(one.due, 'message')} {verb}" if one.due else ""
+    again = ""
+    if one.retry_at is not None and one.retry_at > snapshot.taken_at:
+        again = f" It is tried again {wording.relative(one.retry_at, snapshot.taken_at)}."
+    if one.state == "paused":
+        sentence = f"“{one.caption}” is paused: {why}{kept}."
+    else:
+        long = wording.span(snapshot.taken_at - (one.failing_since or snapshot.taken_at))
+        sentence = f"“{one.caption}” has been failing for {long}: {why}{kept}."
+    return Problem("connection_failing", sentence, f"{one.advice}{again}".strip(), "", one.id)
+
+
+def _stalled(snapshot: Snapshot) -> Sequence[Problem]:
+    """Report due messages that are not taken although a worker runs and the connections are well."""
+    waits = [one.oldest_due_at for one in snapshot.connections if one.oldest_due_at is not None]
+    oldest = min(waits, default=None)
+    if oldest is None and snapshot.oldest_due_at is not None:
+        return _unrouted(snapshot)
+    if oldest is None or snapshot.taken_at - oldest < STALLED_AFTER:
+        return []
+    off = [
+        one for one in snapshot.connections if one.state == "off" and one.oldest_due_at == oldest
+    ]
+    if off:
+        return [
+            Problem(
+                "unrouted",
+                f"{wording.counted(off[0].due, 'message')} of the disabled connection "
+                f"“{off[0].caption}” {wording.agreeing(off[0].due, 'is', 'are')} due.",
+                "Enable it, or move them to another connection.",
+                "",
+                off[0].id,
+            )
+        ]
+    return [
+        Problem(
+            "stalled",
+            f"The oldest due message has waited for {wording.span(snapshot.taken_at - oldest)}, "
+            "although a worker runs.",
+            "Either more is queued than the connections' limits let through, or the worker "
+            "hangs: look at its log, or start another one.",
+        )
+    ]
+
+
+def _unrouted(snapshot: Snapshot) -> Sequence[Problem]:
+    age = snapshot.oldest_due_age
+    if age is None or age < LATE_AFTER:
+        return []
+    return [
+        Problem(
+            "unrouted",
+            f"{wording.counted(snapshot.due, 'message')} "
+            f"{wording.agreeing(snapshot.due, 'is', 'are')} due, and no enabled connection "
+            "carries their sender's address.",
+            "Move them to a connection, or add a sender pattern to one.",
+        )
+    ]

@@ -1,0 +1,143 @@
+"""Reading a snapshot from the database.
+
+Owns the queries: each is bounded and led by an index, so that a snapshot costs the same on a
+million rows. Must not know what counts as a problem.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from flask_smtp_admin.core import Core
+from flask_smtp_admin.models import (
+    BreakerState,
+    Connection,
+    ConnectionHealth,
+    Message,
+    Priority,
+    Status,
+    Worker,
+)
+from flask_smtp_admin.models.worker import ALIVE_WITHIN
+from flask_smtp_admin.wording import Count
+
+from .records import ConnectionFacts, Snapshot, WorkerFacts
+
+COUNT_LIMIT = 100_000
+"""Beyond this number a count says "100,000+"."""
+
+
+def read(core: Core, dispatch: str) -> Snapshot:
+    """Read a snapshot, its problems not yet named.
+
+    :raises OutboxUnavailable: the database cannot be reached.
+    """
+    now = core.now()
+    with core.database.session() as session:
+        return Snapshot(taken_at=now, dispatch=dispatch, **_facts(session, core, now))
+
+
+def _facts(session: Session, core: Core, now: datetime) -> dict[str, Any]:
+    midnight = _midnight(now, core)
+    queued = Message.status == Status.QUEUED
+    connections = _connections(session, now)
+    last_seen, last_sweep = session.execute(
+        sa.select(sa.func.max(Worker.seen_at), sa.func.max(Worker.swept_at))
+    ).one()
+    return {
+        "due": _count(session, queued, Message.due_at <= now),
+        "waiting": _count(session, queued, Message.due_at > now),
+        "sending": _count(session, Message.status == Status.SENDING),
+        "held": _count(session, Message.status == Status.HELD),
+        "failed": _count(session, Message.status == Status.FAILED),
+        "sent_today": _ended(session, Status.SENT, midnight)
+        + _ended(session, Status.PARTIAL, midnight),
+        "failed_today": _ended(session, Status.FAILED, midnight),
+        "oldest_due_at": session.scalar(
+            sa.select(Message.due_at)
+            .where(queued, Message.due_at <= now)
+            .order_by(Message.due_at)
+            .limit(1)
+        ),
+        "connections": tuple(connections),
+        "workers": tuple(_workers(session, now)),
+        "last_seen_at": last_seen,
+        "last_sweep_at": last_sweep,
+    }
+
+
+def _midnight(now: datetime, core: Core) -> datetime:
+    local = now.astimezone(core.config.zone)
+    return local.replace(hour=0, minute=0, second=0, microsecond=0).astimezone(timezone.utc)
+
+
+def _count(session: Session, *where: sa.ColumnElement[bool]) -> Count:
+    rows = sa.select(Message.id).where(*where).limit(COUNT_LIMIT + 1).subquery()
+    found = session.scalar(sa.select(sa.func.count()).select_from(rows)) or 0
+    return Count(min(found, COUNT_LIMIT), found > COUNT_LIMIT)
+
+
+def _ended(session: Session, status: Status, since: datetime) -> Count:
+    return _count(session, Message.status == status, Message.finished_at >= since)
+
+
+def _workers(session: Session, now: datetime) -> list[WorkerFacts]:
+    rows = session.scalars(
+        sa.select(Worker)
+        .where(Worker.seen_at >= now - ALIVE_WITHIN, Worker.stopped_at.is_(None))
+        .order_by(Worker.started_at)
+        .limit(100)
+    )
+    names = WorkerFacts.__dataclass_fields__
+    return [WorkerFacts(**{name: getattr(row, name) for name in names}) for row in rows]
+
+
+# ---------------------------------------------------------------- connections
+
+
+def _connections(session: Session, now: datetime) -> list[ConnectionFacts]:
+    rows = session.scalars(sa.select(Connection).order_by(Connection.position, Connection.id))
+    return [_connection_facts(session, row, now) for row in rows.unique().all()]
+
+
+def _connection_facts(session: Session, row: Connection, now: datetime) -> ConnectionFacts:
+    # Naming the priorities lets the index of the claim be used down to the due time.
+    due = (
+        Message.status == Status.QUEUED,
+        Message.connection_id == row.id,
+        Message.priority.in_(sorted(Priority.BY_NAME.values())),
+        Message.due_at <= now,
+    )
+    health: Any = row.health
+    return ConnectionFacts(
+        id=row.id,
+        caption=row.caption,
+        host=row.host,
+        port=row.port,
+        state=connection_state(row, now),
+        failing_since=health and health.failing_since,
+        retry_at=health and health.retry_at,
+        last_ok_at=health and health.last_ok_at,
+        reason=(health and health.last_reason) or "",
+        advice=(health and health.last_advice) or "",
+        due=_count(session, *due),
+        oldest_due_at=session.scalar(sa.select(sa.func.min(Message.due_at)).where(*due)),
+    )
+
+
+def connection_state(row: Connection, now: datetime) -> str:
+    """Return how a connection fares: ``ok``, ``untried``, ``failing``, ``paused`` or ``off``."""
+    health: ConnectionHealth | None = row.health
+    if not row.enabled:
+        return "off"
+    if health is None:
+        return "untried"
+    if health.breaker is BreakerState.PAUSED and health.retry_at and health.retry_at > now:
+        return "paused"
+    if health.breaker is BreakerState.OPEN or health.failing_since is not None:
+        return "failing"
+    return "ok" if health.last_ok_at else "untried"

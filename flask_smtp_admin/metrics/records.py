@@ -1,0 +1,106 @@
+"""The records of a snapshot of the outbox.
+
+Owns their fields. Must not know how they are read, judged or shown.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from flask_smtp_admin.wording import Count
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something that keeps messages back, or soon will.
+
+    :param code: a word for machines: ``no_worker``, ``no_connection``, ``connection_failing``,
+        ``stalled``, ``unrouted``.
+    :param sentence: what is the matter.
+    :param remedy: what to do about it.
+    :param command: what to type, where the remedy ends with a command.
+    :param connection_id: the connection that it is about.
+    """
+
+    code: str
+    sentence: str
+    remedy: str = ""
+    command: str = ""
+    connection_id: int | None = None
+
+    @property
+    def text(self) -> str:
+        """The problem and its remedy as one text."""
+        return " ".join(part for part in (self.sentence, self.remedy, self.command) if part)
+
+
+@dataclass(frozen=True)
+class ConnectionFacts:
+    """A connection and its health. ``state``: ``ok``, ``untried``, ``failing``, ``paused``, ``off``."""
+
+    id: int
+    caption: str
+    host: str
+    port: int
+    state: str
+    failing_since: datetime | None
+    retry_at: datetime | None
+    last_ok_at: datetime | None
+    reason: str
+    advice: str
+    due: Count
+    oldest_due_at: datetime | None
+
+
+@dataclass(frozen=True)
+class WorkerFacts:
+    """A worker that has been seen lately."""
+
+    id: str
+    kind: str
+    hostname: str
+    pid: int
+    started_at: datetime
+    seen_at: datetime
+    swept_at: datetime | None
+    sent_count: int
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The outbox at one moment. Times are aware and in UTC.
+
+    :param due: waiting messages whose time has come, whatever keeps them.
+    :param waiting: waiting messages with a later time.
+    :param sent_today: since midnight in the site's zone; partly sent ones count.
+    :param failed_today: given up since then.
+    :param oldest_due_at: since when the oldest due message waits.
+    :param last_seen_at: when any worker was last seen, also one that has stopped.
+    """
+
+    taken_at: datetime
+    dispatch: str
+    due: Count
+    waiting: Count
+    sending: Count
+    held: Count
+    failed: Count
+    sent_today: Count
+    failed_today: Count
+    oldest_due_at: datetime | None
+    connections: tuple[ConnectionFacts, ...]
+    workers: tuple[WorkerFacts, ...]
+    last_seen_at: datetime | None
+    last_sweep_at: datetime | None
+    problems: tuple[Problem, ...] = ()
+
+    @property
+    def healthy(self) -> bool:
+        """Whether nothing keeps messages back."""
+        return not self.problems
+
+    @property
+    def oldest_due_age(self) -> timedelta | None:
+        """How long the oldest due message has waited."""
+        return None if self.oldest_due_at is None else self.taken_at - self.oldest_due_at

@@ -1,0 +1,22 @@
+"""The search language of the queue and the log.
+
+Must not know Flask: the pages and the command line hand it a text.
+"""
+
+from __future__ import annotations
+
+from .language import Known, Language, NotUnderstood, Search, Term, Word, read, term
+from .lists import ATTEMPTS, MESSAGES
+
+__all__ = [
+    "ATTEMPTS",
+    "MESSAGES",
+    "Known",
+    "Language",
+    "NotUnderstood",
+    "Search",
+    "Term",
+    "Word",
+    "read",
+    "term",
+]

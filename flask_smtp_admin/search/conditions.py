@@ -1,0 +1,201 @@
+"""What the words of the search mean as conditions, and what an index can do for each.
+
+Owns the conditions and the values that they take. Must not know the grammar, nor Flask.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import sqlalchemy as sa
+
+from flask_smtp_admin.models import Attempt, Message, Recipient
+from flask_smtp_admin.paging import Criterion
+from flask_smtp_admin.wording import listed
+
+from .language import Known, NotUnderstood, Reader
+
+KEY_LENGTH = 100
+"""Characters of a subject that its search key holds."""
+
+_AGE = re.compile(r"(\d{1,5})\s*(min|m|h|d|w)", re.IGNORECASE)
+_AGE_UNITS = {"m": "minutes", "min": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_TOP = "\U0010ffff"
+
+
+def _pattern(column: Any, value: str) -> tuple[sa.ColumnElement[bool], bool]:
+    """Return the condition that a column matches, and whether an index over it helps."""
+    head, star, rest = value.partition("*")
+    if not star or not rest.strip("*"):
+        # Compared as a range, since LIKE uses an index under some collations only.
+        return sa.and_(column >= head, column < head + _TOP), bool(head)
+    return column.like("%".join(map(_literal, value.split("*"))), escape="!"), False
+
+
+def subject_key(text: str) -> str:
+    """Return the form in which subjects are compared."""
+    return text.casefold()[:KEY_LENGTH]
+
+
+def _literal(text: str) -> str:
+    """Return a text in which LIKE sees no wildcard; its escape is ``!``, safe on every database."""
+    return re.sub("([!%_])", r"!\1", text)
+
+
+def begins(column: Any, fold: Callable[[str], str] = str.lower) -> Reader:
+    """A word that looks at the start of a column whose rows an index over it and the id finds."""
+
+    def criterion(value: str, _: Known) -> Criterion:
+        where, indexed = _pattern(column, fold(value))
+        ids = sa.select(column.class_.id).where(where) if indexed else None
+        return Criterion(where=where, ids=ids)
+
+    return criterion
+
+
+def to(model: Any) -> Reader:
+    """A word that looks at every recipient; an attempt also keeps its first one itself."""
+    message_id = Message.id if model is Message else Attempt.message_id
+
+    def criterion(value: str, _: Known) -> Criterion:
+        where, indexed = _pattern(Recipient.address_key, value.lower())
+        meets = sa.exists().where(Recipient.message_id == message_id, where)
+        if model is Message:
+            ids: Any = sa.select(Recipient.message_id).where(where)
+            return Criterion(where=meets, ids=ids if indexed else None)
+        own = _pattern(Attempt.recipient, value.lower())[0]
+        ids = sa.union_all(
+            sa.select(Attempt.id).where(own),
+            sa.select(Attempt.id).join(Recipient, Recipient.message_id == message_id).where(where),
+        )
+        return Criterion(where=sa.or_(own, meets), ids=ids if indexed else None)
+
+    return criterion
+
+
+def contains(column: Any, fold: Callable[[str], str] = str.lower) -> Reader:
+    """A word that looks for a text anywhere in a column; no index helps."""
+
+    def criterion(value: str, _: Known) -> Criterion:
+        words = "%".join(map(_literal, fold(value).split("*")))
+        return Criterion(where=column.like(f"%{words}%", escape="!"))
+
+    return criterion
+
+
+def sender(column: Any) -> Reader:
+    """A word that looks at the start of the sender's address; no index helps."""
+
+    def criterion(value: str, _: Known) -> Criterion:
+        pattern = "%".join(map(_literal, value.lower().split("*")))
+        return Criterion(where=sa.func.lower(column).like(f"{pattern}%", escape="!"))
+
+    return criterion
+
+
+def connection(column: Any) -> Reader:
+    """A word that names a connection by its caption, the start of it, or its number."""
+
+    def criterion(value: str, known: Known) -> Criterion:
+        if value.casefold() in ("none", "-") and value.casefold() not in _folded(known):
+            return Criterion(where=column.is_(None), streams=(column.is_(None),))
+        wanted = _connections_called(value, known)
+        return Criterion(
+            where=column.in_(wanted), streams=tuple(column == number for number in wanted)
+        )
+
+    return criterion
+
+
+def _folded(known: Known) -> dict[str, int]:
+    return {caption.casefold(): number for number, caption in known.connections.items()}
+
+
+def _connections_called(value: str, known: Known) -> list[int]:
+    by_caption = _folded(known)
+    folded = value.casefold()
+    if folded in by_caption:
+        return [by_caption[folded]]
+    if value.isdigit() and int(value) in known.connections:
+        return [int(value)]
+    stem = folded.rstrip("*")
+    begun = [number for caption, number in by_caption.items() if stem and caption.startswith(stem)]
+    if begun:
+        return begun
+    names = listed(f"“{caption}”" for caption in known.connections.values())
+    raise NotUnderstood(
+        f"No connection is called “{value}”. "
+        + (f"There are {names}." if known.connections else "None is set up yet.")
+    )
+
+
+def code(code: Any, enhanced: Any, *, indexed: bool) -> Reader:
+    """A word that takes a reply code, a class of them, or an enhanced code."""
+
+    def criterion(value: str, _: Known) -> Criterion:
+        if re.fullmatch(r"[2-5]\d\d", value):
+            test = code == int(value)
+            return Criterion(where=test, streams=(test,) if indexed else ())
+        if re.fullmatch(r"[2-5]xx", value, re.IGNORECASE):
+            first = int(value[0]) * 100
+            return Criterion(where=code.between(first, first + 99))
+        if re.fullmatch(r"[245]\.\d{1,3}\.\d{1,3}", value):
+            return Criterion(where=enhanced == value)
+        raise NotUnderstood(
+            f"“{value}” is no reply code. Write three digits (code:451), a class (code:4xx) or an "
+            "enhanced code (code:4.7.1)."
+        )
+
+    return criterion
+
+
+def before(value: str, known: Known) -> Criterion:
+    """Rows from before a time."""
+    return Criterion(until=_time(value, known, "before"))
+
+
+def after(value: str, known: Known) -> Criterion:
+    """Rows since a time."""
+    return Criterion(since=_time(value, known, "after"))
+
+
+def _time(value: str, known: Known, word: str) -> datetime:
+    """Read a date (its start is meant), a time or an age.
+
+    :raises NotUnderstood: it is none of them.
+    """
+    age = _AGE.fullmatch(value)
+    today = known.now.astimezone(known.zone).replace(hour=0, minute=0, second=0, microsecond=0)
+    try:
+        if age:
+            unit = _AGE_UNITS[age[2].lower()]
+            return (known.now - timedelta(**{unit: int(age[1])})).astimezone(timezone.utc)
+        if value.casefold() in ("today", "yesterday"):
+            # "after:yesterday" is meant to show yesterday's rows, so a named day counts in.
+            day = today - timedelta(days=value.casefold() == "yesterday")
+            return day.astimezone(timezone.utc)
+        found = datetime.fromisoformat(value)
+        if found.tzinfo is None:
+            found = found.replace(tzinfo=known.zone)
+        return found.astimezone(timezone.utc)
+    except (ValueError, OverflowError):
+        example = today.strftime("%Y-%m-%d")
+        raise NotUnderstood(
+            f"“{value}” is no time. Write {word}:{example}, {word}:{example}T14:30, "
+            f"{word}:yesterday, or an age such as {word}:3d, {word}:2h or {word}:30min."
+        ) from None
+
+
+def number(column: Any) -> Reader:
+    """A word that takes the number of a message."""
+
+    def criterion(value: str, _: Known) -> Criterion:
+        if not value.isdecimal() or len(value) > 18:
+            raise NotUnderstood(f"“{value}” is no number of a message. Write id:1204.")
+        test = column == int(value)
+        return Criterion(where=test, ids=sa.select(column.class_.id).where(test))
+
+    return criterion
