@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 
 from .config import Config
 from .crypto import KeyRing
 from .database import Database
 from .signals import Event
+from .smtp import FrozenMessage, Reply
 
 logger = logging.getLogger(__name__)
 
@@ -22,6 +23,16 @@ logger = logging.getLogger(__name__)
 def utc_now() -> datetime:
     """Return the present time, aware and in UTC."""
     return datetime.now(timezone.utc)
+
+
+@dataclass
+class Trial:
+    """What a test of the host has switched on: see ``SMTPAdmin.capture`` and ``fail_with``."""
+
+    outboxes: list[list[FrozenMessage]] = field(default_factory=list)
+    """Messages go to the last of these instead of being stored."""
+    reply: Reply | None = None
+    """Deliveries end with this reply, without a server being asked."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +52,7 @@ class Core:
     ring: Callable[[], None]
     after_commit: Callable[[Callable[[], None]], None]
     now: Callable[[], datetime] = utc_now
+    trial: Trial = field(default_factory=Trial)
 
 
 EXTENSION_KEY = "smtp_admin"
@@ -54,14 +66,19 @@ class State:
     :param core: what the engine works with.
     :param authorize: the host's answer to "may the current user do this?", or ``None`` while the
         host has given none.
-    :param dispatch: who delivers, as resolved: ``rq``, ``embedded``, ``inline`` or ``none``.
+    :param find_dispatch: resolves who delivers, as late as the question comes.
     :param url_prefix: where the pages are mounted.
     """
 
     core: Core
     authorize: Callable[[str], object] | None = None
-    dispatch: str = "none"
+    find_dispatch: Callable[[], str] = lambda: "none"
     url_prefix: str = "/smtp-admin"
+
+    @property
+    def dispatch(self) -> str:
+        """Who delivers: ``rq``, ``embedded``, ``inline`` or ``none``."""
+        return self.find_dispatch()
 
     def allowed(self, action: str) -> bool:
         """Tell whether the host allows ``action``: only the value ``True`` does.

@@ -31,12 +31,16 @@ class UTCDateTime(TypeDecorator[datetime]):
     impl = DateTime
     cache_ok = True
 
-    def load_dialect_impl(self, dialect: Dialect) -> Any:
+    def load_dialect_impl(  # noqa: D102
+        self, dialect: Dialect
+    ) -> Any:
         if dialect.name in ("mysql", "mariadb"):
             return dialect.type_descriptor(mysql.DATETIME(fsp=6))
         return dialect.type_descriptor(DateTime(timezone=dialect.name == "postgresql"))
 
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+    def process_bind_param(  # noqa: D102
+        self, value: datetime | None, dialect: Dialect
+    ) -> datetime | None:
         if value is None:
             return None
         if value.tzinfo is None:
@@ -44,7 +48,9 @@ class UTCDateTime(TypeDecorator[datetime]):
         value = value.astimezone(timezone.utc)
         return value if dialect.name == "postgresql" else value.replace(tzinfo=None)
 
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+    def process_result_value(  # noqa: D102
+        self, value: datetime | None, dialect: Dialect
+    ) -> datetime | None:
         if value is None:
             return None
         if value.tzinfo is None:
@@ -58,7 +64,8 @@ class Database:
     :param engine: returns the engine; asked at every use, since a host may make it late.
     :param joined: returns the connection of the caller's transaction when that holds uncommitted
         writes, otherwise ``None``. See "When a send counts" in the documentation.
-    :param prepare: called once before the first use, to create or upgrade the tables of a database
+    :param is_hosts: tells whether the database belongs to the host, who makes its tables.
+    :param prepare: called before the first use, to create or upgrade the tables of a database
         that the outbox owns.
     """
 
@@ -68,10 +75,22 @@ class Database:
         *,
         joined: Callable[[], Connection | None] = lambda: None,
         prepare: Callable[[Engine], None] | None = None,
+        is_hosts: Callable[[], bool] = lambda: False,
     ) -> None:
+        self._is_hosts = is_hosts
         self._engine = engine
         self._joined = joined
         self._prepare = prepare
+
+    @property
+    def is_hosts(self) -> bool:
+        """Whether the database belongs to the host application."""
+        return self._is_hosts()
+
+    @property
+    def bare_engine(self) -> Engine:
+        """The engine, nothing being prepared."""
+        return self._engine()
 
     @property
     def engine(self) -> Engine:
@@ -100,10 +119,9 @@ class Database:
 
         :raises OutboxUnavailable: as for :meth:`read`.
         """
-        with explained(), self.engine.connect() as connection:
-            with connection.begin():
-                take_write_lock(connection)
-                yield connection
+        with explained(), self.engine.connect() as connection, connection.begin():
+            take_write_lock(connection)
+            yield connection
 
     @contextmanager
     def session(self) -> Iterator[Session]:

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
 from ..database import BigId, UTCDateTime
-from .base import PREFIX, Base, Word, one_of
+from .base import PREFIX, Base, Word, one_of, search_key
 from .message import ADDRESS_LENGTH, SUBJECT_LENGTH
 
 
@@ -62,11 +62,11 @@ class Attempt(Base):
     counted: Mapped[bool] = mapped_column(default=True)
     """Whether it spent one of the message's tries; trouble of the connection does not."""
     sender: Mapped[str] = mapped_column(sa.String(ADDRESS_LENGTH))
-    recipient: Mapped[str] = mapped_column(sa.String(ADDRESS_LENGTH))
+    recipient: Mapped[str] = mapped_column(search_key(ADDRESS_LENGTH))
     """The first recipient that was offered, in lower case."""
     recipient_count: Mapped[int]
     subject: Mapped[str] = mapped_column(sa.String(SUBJECT_LENGTH))
-    subject_key: Mapped[str] = mapped_column(sa.String(100))
+    subject_key: Mapped[str] = mapped_column(search_key(100))
     status: Mapped[AttemptStatus] = mapped_column(Word(AttemptStatus))
     started_at: Mapped[datetime] = mapped_column(UTCDateTime)
     finished_at: Mapped[datetime | None] = mapped_column(UTCDateTime, default=None)

@@ -6,10 +6,14 @@ Owns naming: every table is ``smtp_admin_…``, every constraint has a name that
 from __future__ import annotations
 
 from enum import Enum
+from typing import Any
 
-from sqlalchemy import CheckConstraint, MetaData, String
+from sqlalchemy import CheckConstraint, DateTime, MetaData, String, Table
+from sqlalchemy.dialects import mysql
 from sqlalchemy.orm import DeclarativeBase
-from sqlalchemy.types import TypeDecorator
+from sqlalchemy.types import TypeDecorator, TypeEngine
+
+from ..database import UTCDateTime
 
 PREFIX = "smtp_admin_"
 
@@ -46,10 +50,53 @@ class Word(TypeDecorator[Enum]):
 
     def __init__(self, members: type[Enum], length: int = 20) -> None:
         self.members = members
+        self.length = length
         super().__init__(length)
 
-    def process_bind_param(self, value: Enum | str | None, dialect: object) -> str | None:
+    def process_bind_param(  # noqa: D102  (SQLAlchemy documents it)
+        self, value: Enum | str | None, dialect: object
+    ) -> str | None:
         return None if value is None else str(self.members(value).value)
 
-    def process_result_value(self, value: str | None, dialect: object) -> Enum | None:
+    def process_result_value(  # noqa: D102
+        self, value: str | None, dialect: object
+    ) -> Enum | None:
         return None if value is None else self.members(value)
+
+
+def search_key(length: int) -> TypeEngine[str]:
+    """Return the type of a text that is compared character by character, whatever the locale.
+
+    Only then does an index answer "begins with": under a language's collation the order of texts
+    does not follow their first characters.
+    """
+    return (
+        String(length)
+        .with_variant(String(length, collation="C"), "postgresql")
+        .with_variant(mysql.VARCHAR(length, collation="utf8mb4_bin"), "mysql", "mariadb")
+    )
+
+
+def copy_tables(target: MetaData) -> dict[str, Table]:
+    """Copy the outbox tables into another metadata, with types of SQLAlchemy alone.
+
+    A migration that is generated from the copy needs no import of ours. Tables that are there
+    already stay as they are.
+    """
+    copies = {}
+    for table in Base.metadata.sorted_tables:
+        if table.key not in target.tables:
+            copy = table.to_metadata(target)
+            for column in copy.columns:
+                column.type = _plain(column.type)
+        copies[table.name] = target.tables[table.key]
+    return copies
+
+
+def _plain(type_: TypeEngine[Any]) -> TypeEngine[Any]:
+    if isinstance(type_, Word):
+        return String(type_.length)
+    if isinstance(type_, UTCDateTime):
+        exact = mysql.DATETIME(fsp=6)
+        return DateTime(timezone=True).with_variant(exact, "mysql", "mariadb")
+    return type_

@@ -144,13 +144,6 @@ class Connection(Base):
             return ""
         return keys.decrypt(self.password_token, place=self.password_place)
 
-    def carries(self, sender: str) -> bool:
-        """Tell whether a sender pattern names the address; without patterns every one matches."""
-        patterns = self.sender_patterns.split()
-        address = sender.lower()
-        domain = "*@" + address.rpartition("@")[2]
-        return not patterns or any(p.lower() in (address, domain, "*") for p in patterns)
-
 
 class ConnectionHealth(Base):
     """How a connection fares; written by workers and tests."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import Enum
+from typing import ClassVar
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from ..database import BigId, Blob, UTCDateTime
-from .base import PREFIX, Base, Word, one_of
+from .base import PREFIX, Base, Word, one_of, search_key
 from .states import Status
 
 SUBJECT_LENGTH = 500
@@ -25,7 +26,7 @@ class Priority:
     HIGH = 10
     NORMAL = 50
     LOW = 90
-    BY_NAME = {"high": HIGH, "normal": NORMAL, "low": LOW}
+    BY_NAME: ClassVar[dict[str, int]] = {"high": HIGH, "normal": NORMAL, "low": LOW}
 
 
 class RecipientKind(str, Enum):
@@ -64,8 +65,17 @@ class Message(Base):
         # The queue page: one state, newest or soonest first.
         sa.Index(None, "status", "id"),
         sa.Index(None, "status", "due_at", "id"),
-        sa.Index(None, "first_recipient", "id"),
+        sa.Index(None, "status", "expires_at"),
+        sa.Index(None, "connection_id", "id"),
         sa.Index(None, "subject_key", "id"),
+        # What ended today; messages that are under way stay out of it.
+        sa.Index(
+            None,
+            "status",
+            "finished_at",
+            sqlite_where=sa.text("finished_at IS NOT NULL"),
+            postgresql_where=sa.text("finished_at IS NOT NULL"),
+        ),
         {"sqlite_autoincrement": True},
     )
 
@@ -74,7 +84,7 @@ class Message(Base):
     """The Message-ID header, with its angle brackets."""
     idempotency_key: Mapped[str | None] = mapped_column(sa.String(200), unique=True, default=None)
     connection_id: Mapped[int | None] = mapped_column(
-        sa.ForeignKey(PREFIX + "connection.id", ondelete="SET NULL"), default=None, index=True
+        sa.ForeignKey(PREFIX + "connection.id", ondelete="SET NULL"), default=None
     )
     """The connection that is to carry it; ``None`` until there is one."""
     pinned: Mapped[bool] = mapped_column(default=False)
@@ -83,7 +93,7 @@ class Message(Base):
     """The envelope sender (MAIL FROM)."""
     from_header: Mapped[str] = mapped_column(sa.String(500), default="")
     subject: Mapped[str] = mapped_column(sa.String(SUBJECT_LENGTH), default="")
-    subject_key: Mapped[str] = mapped_column(sa.String(100), default="")
+    subject_key: Mapped[str] = mapped_column(search_key(100), default="")
     """The start of the subject, case-folded, for the search."""
     first_recipient: Mapped[str] = mapped_column(sa.String(ADDRESS_LENGTH))
     """The first recipient in lower case; lists show it with the number of the others."""
@@ -105,7 +115,8 @@ class Message(Base):
     max_attempts: Mapped[int | None] = mapped_column(default=None)
     crash_count: Mapped[int] = mapped_column(sa.SmallInteger, default=0)
     """How many workers died with this message in flight."""
-    lease_token: Mapped[str | None] = mapped_column(sa.String(36), default=None)
+    lease_token: Mapped[str | None] = mapped_column(sa.String(36), default=None, index=True)
+    """Who has the row: a worker while it is claimed, or the last act of a person."""
     lease_until: Mapped[datetime | None] = mapped_column(UTCDateTime, default=None)
     created_at: Mapped[datetime] = mapped_column(UTCDateTime)
     last_attempt_at: Mapped[datetime | None] = mapped_column(UTCDateTime, default=None)
@@ -141,7 +152,7 @@ class Recipient(Base):
         BigId, sa.ForeignKey(PREFIX + "message.id", ondelete="CASCADE"), index=True
     )
     address: Mapped[str] = mapped_column(sa.String(ADDRESS_LENGTH))
-    address_key: Mapped[str] = mapped_column(sa.String(ADDRESS_LENGTH))
+    address_key: Mapped[str] = mapped_column(search_key(ADDRESS_LENGTH))
     """The address in lower case, for the search."""
     kind: Mapped[RecipientKind] = mapped_column(Word(RecipientKind, 3))
     status: Mapped[RecipientStatus] = mapped_column(

@@ -1,16 +1,11 @@
-"""The states of a message, and the one function that writes them.
+"""The states of a message, and which may follow which.
 
-Owns the closed set of states, which may follow which, and the conditional update. The
-documentation and the database's CHECK constraint show the same table; a test compares them.
+Owns the closed set. The documentation and the database's CHECK constraint show the same table; a test compares them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from enum import Enum
-from typing import Any
-
-import sqlalchemy as sa
 
 
 class Status(str, Enum):
@@ -36,11 +31,13 @@ class Status(str, Enum):
 
 
 TRANSITIONS: dict[Status, frozenset[Status]] = {
-    Status.QUEUED: frozenset({Status.SENDING, Status.HELD, Status.FAILED, Status.DELETED}),
+    Status.QUEUED: frozenset(
+        {Status.SENDING, Status.HELD, Status.PARTIAL, Status.FAILED, Status.DELETED}
+    ),
     Status.SENDING: frozenset(
         {Status.QUEUED, Status.HELD, Status.SENT, Status.PARTIAL, Status.FAILED}
     ),
-    Status.HELD: frozenset({Status.QUEUED, Status.FAILED, Status.DELETED}),
+    Status.HELD: frozenset({Status.QUEUED, Status.PARTIAL, Status.FAILED, Status.DELETED}),
     Status.SENT: frozenset(),
     Status.PARTIAL: frozenset({Status.QUEUED}),
     Status.FAILED: frozenset({Status.QUEUED, Status.DELETED}),
@@ -53,33 +50,3 @@ FINAL = frozenset({Status.SENT, Status.PARTIAL, Status.FAILED, Status.DELETED})
 
 UNSENT = frozenset({Status.QUEUED, Status.SENDING, Status.HELD})
 """States of messages that wait or are under way."""
-
-
-def move(
-    connection: sa.Connection,
-    to: Status,
-    *where: sa.ColumnElement[bool],
-    from_: Iterable[Status],
-    values: dict[str, Any] | None = None,
-) -> int:
-    """Write the state ``to`` into the messages that match, and say how many changed.
-
-    :param where: conditions on the message table: its id, and its lease token where a worker
-        writes. A row that somebody else changed first no longer matches and is not counted.
-    :param from_: the states that the rows may be in now.
-    :param values: further columns to write in the same statement.
-    :raises ValueError: ``TRANSITIONS`` does not have the step.
-    """
-    from .message import Message  # the table's CHECK needs Status, so it cannot come first
-
-    sources = frozenset(from_)
-    for source in sources:
-        if to not in TRANSITIONS[source]:
-            raise ValueError(f"A message cannot go from {source} to {to}.")
-    statement = (
-        sa.update(Message)
-        .where(Message.status.in_(sorted(sources)), *where)
-        .values(status=to, **(values or {}))
-        .execution_options(synchronize_session=False)
-    )
-    return int(connection.execute(statement).rowcount)

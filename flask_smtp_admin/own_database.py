@@ -1,0 +1,71 @@
+"""A database of the outbox's own, where the host has no Flask-SQLAlchemy or wants it apart.
+
+Owns making the engine and preparing its tables. Must not know Flask beyond the folder it is given.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from . import migrations
+from .errors import ConfigurationError
+
+FILE_NAME = "smtp-admin.sqlite3"
+BUSY_SECONDS = 30.0
+
+
+def make_engine(uri: str | None, instance_folder: str) -> sa.Engine:
+    """Return the engine for ``uri``, or for an SQLite file in the instance folder.
+
+    :raises ConfigurationError: the address is not one that SQLAlchemy understands, its driver is
+        not installed, or the folder cannot be made.
+    """
+    if uri is None:
+        uri = f"sqlite:///{_instance_file(instance_folder)}"
+    try:
+        url = sa.make_url(uri)
+        if url.get_backend_name() == "sqlite":
+            engine = sa.create_engine(url, connect_args={"timeout": BUSY_SECONDS})
+            sa.event.listen(engine, "connect", _prepare_sqlite)
+            return engine
+        return sa.create_engine(url, pool_pre_ping=True)
+    except (sa.exc.ArgumentError, sa.exc.NoSuchModuleError) as error:
+        raise ConfigurationError(
+            "SMTP_ADMIN_DATABASE_URI is not an address that SQLAlchemy understands; write for "
+            "instance 'postgresql+psycopg://user:password@host/name'."
+        ) from error
+    except ModuleNotFoundError as error:
+        raise ConfigurationError(
+            f"The driver of SMTP_ADMIN_DATABASE_URI is not installed ({error.name}); install "
+            "flask-smtp-admin[postgresql] or flask-smtp-admin[mysql]."
+        ) from error
+
+
+def _instance_file(folder: str) -> Path:
+    path = Path(folder)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError(
+            f"The instance folder {path} cannot be made ({error.strerror}). Create it, or set "
+            "SMTP_ADMIN_DATABASE_URI to the address of a database."
+        ) from error
+    return path / FILE_NAME
+
+
+def _prepare_sqlite(driver_connection: Any, record: object) -> None:
+    """Readers and the writer do not wait for each other, and a commit survives a power cut."""
+    cursor = driver_connection.cursor()
+    cursor.execute("PRAGMA journal_mode=WAL")
+    cursor.execute("PRAGMA synchronous=FULL")
+    cursor.execute("PRAGMA foreign_keys=ON")
+    cursor.close()
+
+
+def prepare(engine: sa.Engine) -> None:
+    """Create the tables, or bring them up to date."""
+    if migrations.current(engine) != migrations.head():
+        migrations.upgrade(engine)
