@@ -1,0 +1,98 @@
+"""Which connection carries a message.
+
+Owns the choice by sender pattern and order. Must not know delivery: whether the chosen connection
+works today is decided there.
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+from .errors import UnknownConnection
+from .models import Connection, Message, Status
+
+
+def choose(connection: sa.Connection, sender: str) -> int | None:
+    """Return the id of the connection for ``sender``, or ``None`` while no enabled one fits.
+
+    A connection whose patterns name the sender comes before one that carries everybody; within
+    each kind the order of the list decides.
+    """
+    rows = connection.execute(
+        sa.select(Connection.id, Connection.sender_patterns)
+        .where(Connection.enabled)
+        .order_by(Connection.position, Connection.id)
+    ).all()
+    named = (row.id for row in rows if row.sender_patterns and matches(row.sender_patterns, sender))
+    general = (row.id for row in rows if not row.sender_patterns.strip())
+    return next(named, None) or next(general, None)
+
+
+def matches(patterns: str, sender: str) -> bool:
+    """Tell whether a pattern names the sender: an address, ``*@domain`` or ``*``, one a line."""
+    address = sender.lower()
+    accepted = (address, "*@" + address.rpartition("@")[2], "*")
+    return any(pattern.lower() in accepted for pattern in patterns.split())
+
+
+def first_sender(connection: sa.Connection) -> tuple[str, str] | None:
+    """Return name and address that the first enabled connection sends from, if there is one."""
+    row = connection.execute(
+        sa.select(Connection.sender_name, Connection.sender_address)
+        .where(Connection.enabled)
+        .order_by(Connection.position, Connection.id)
+        .limit(1)
+    ).first()
+    return None if row is None else (row.sender_name, row.sender_address)
+
+
+def find(connection: sa.Connection, wanted: str | int) -> int:
+    """Return the id of the connection with this caption or number.
+
+    :raises UnknownConnection: there is none; the message lists the captions.
+    """
+    column = Connection.id if isinstance(wanted, int) else Connection.caption
+    found = connection.execute(sa.select(Connection.id).where(column == wanted)).scalar()
+    if found is not None:
+        return int(found)
+    captions = connection.execute(sa.select(Connection.caption)).scalars().all()
+    raise UnknownConnection(
+        f"There is no connection {wanted!r}. "
+        + (f"There are: {', '.join(captions)}." if captions else "None is configured yet.")
+    )
+
+
+def assign_waiting(connection: sa.Connection) -> int:
+    """Give every waiting message without a connection one, and say how many got one.
+
+    One statement a sender, so that a long queue costs no more than a short one.
+    """
+    waiting = (Message.connection_id.is_(None), Message.status.in_((Status.QUEUED, Status.HELD)))
+    senders = connection.execute(sa.select(Message.sender).where(*waiting).distinct()).scalars()
+    changed = 0
+    for sender in senders.all():
+        chosen = choose(connection, sender)
+        if chosen is not None:
+            changed += connection.execute(
+                sa.update(Message)
+                .where(Message.sender == sender, *waiting)
+                .values(connection_id=chosen)
+            ).rowcount
+    return changed
+
+
+def withdraw(connection: sa.Connection, connection_id: int, *, pinned_too: bool) -> None:
+    """Take the waiting messages away from a connection that is disabled or about to be deleted.
+
+    :param pinned_too: also those for which the connection was chosen on purpose; when it is
+        deleted they have no other hope.
+    """
+    conditions = [
+        Message.connection_id == connection_id,
+        Message.status.in_((Status.QUEUED, Status.HELD)),
+    ]
+    if not pinned_too:
+        conditions.append(Message.pinned.is_(False))
+    connection.execute(
+        sa.update(Message).where(*conditions).values(connection_id=None, pinned=False)
+    )
