@@ -1,0 +1,159 @@
+"""The breaker of a connection: whether it carries messages now, and when it is tried again.
+
+Owns what is written to a connection's health by delivery. Must not know messages.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import sqlalchemy as sa
+
+from .. import retry
+from ..models import BreakerState, Connection, ConnectionHealth
+from ..smtp import Reply, Stage, Verdict
+
+MAX_WORDS = 2000
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """Why a connection could not be used."""
+
+    stage: str
+    reason: str
+    advice: str = ""
+    reply: Reply | None = None
+    opens_breaker: bool = False
+    quota: bool = False
+
+    @classmethod
+    def from_verdict(cls, verdict: Verdict, stage: Stage, reply: Reply | None) -> Trouble:
+        """Make it from what the protocol says."""
+        return cls(
+            stage=stage.value,
+            reason=verdict.summary,
+            advice=verdict.advice,
+            reply=reply,
+            opens_breaker=verdict.opens_breaker,
+            quota=verdict.quota,
+        )
+
+
+def ready(connection: sa.Connection, now: datetime) -> list[int]:
+    """Return the numbers of the connections that may be used now, in their order."""
+    rows = connection.execute(
+        sa.select(Connection.id)
+        .outerjoin(ConnectionHealth, ConnectionHealth.connection_id == Connection.id)
+        .where(
+            Connection.enabled,
+            sa.or_(ConnectionHealth.retry_at.is_(None), ConnectionHealth.retry_at <= now),
+        )
+        .order_by(Connection.position, Connection.id)
+    )
+    return list(rows.scalars())
+
+
+def is_suspect(connection: sa.Connection, connection_id: int) -> bool:
+    """Tell whether the last use failed, so that one session should try it alone."""
+    failures = connection.execute(
+        sa.select(ConnectionHealth.failures).where(ConnectionHealth.connection_id == connection_id)
+    ).scalar()
+    return bool(failures)
+
+
+def take_probe(connection: sa.Connection, connection_id: int, now: datetime) -> bool:
+    """Reserve the one try that a failing connection gets; ``False``: another worker has it.
+
+    The next try is put off as if this one had failed already, so that a worker that dies with it
+    blocks nothing for long.
+    """
+    failures, retry_at = connection.execute(
+        sa.select(ConnectionHealth.failures, ConnectionHealth.retry_at).where(
+            ConnectionHealth.connection_id == connection_id
+        )
+    ).one()
+    unchanged = (
+        ConnectionHealth.retry_at.is_(None)
+        if retry_at is None
+        else ConnectionHealth.retry_at == retry_at
+    )
+    return _write(
+        connection,
+        connection_id,
+        {"retry_at": retry.next_probe(now, failures)},
+        unchanged,
+    )
+
+
+def note_success(connection: sa.Connection, connection_id: int, now: datetime) -> bool:
+    """Write that the connection works, and tell whether it had been given up on before."""
+    healed = {
+        "breaker": BreakerState.CLOSED,
+        "failures": 0,
+        "retry_at": None,
+        "failing_since": None,
+        "last_ok_at": now,
+    }
+    was_open = ConnectionHealth.breaker != BreakerState.CLOSED
+    if _write(connection, connection_id, healed, was_open):
+        return True
+    _write(connection, connection_id, healed)
+    return False
+
+
+def note_failure(
+    connection: sa.Connection, connection_id: int, trouble: Trouble, now: datetime
+) -> tuple[bool, datetime]:
+    """Write a failure; return whether it opened the breaker, and when the next try is."""
+    row = connection.execute(
+        sa.select(ConnectionHealth).where(ConnectionHealth.connection_id == connection_id)
+    ).first()
+    if row is None:
+        connection.execute(
+            sa.insert(ConnectionHealth).values(
+                connection_id=connection_id, breaker=BreakerState.CLOSED, failures=0
+            )
+        )
+    before = row.failures if row is not None else 0
+    was_open = row is not None and row.breaker is BreakerState.OPEN
+    failures = before + 1
+    if trouble.opens_breaker or trouble.quota:
+        failures = max(failures, retry.FAILURES_TO_OPEN)
+    is_open = failures >= retry.FAILURES_TO_OPEN
+    if trouble.quota:
+        state = BreakerState.PAUSED
+    else:
+        state = BreakerState.OPEN if is_open else BreakerState.CLOSED
+    retry_at = retry.next_probe(now, failures)
+    values = {
+        "breaker": state,
+        "failures": failures,
+        "retry_at": retry_at,
+        "last_failure_at": now,
+        "last_stage": trouble.stage,
+        "last_code": trouble.reply.code if trouble.reply else None,
+        "last_reply": str(trouble.reply)[:MAX_WORDS] if trouble.reply else None,
+        "last_reason": trouble.reason[:MAX_WORDS],
+        "last_advice": trouble.advice[:MAX_WORDS],
+    }
+    if not before:
+        values["failing_since"] = now
+    _write(connection, connection_id, values)
+    return is_open and not was_open, retry_at
+
+
+def _write(
+    connection: sa.Connection,
+    connection_id: int,
+    values: dict[str, object],
+    *where: sa.ColumnElement[bool],
+) -> bool:
+    return bool(
+        connection.execute(
+            sa.update(ConnectionHealth)
+            .where(ConnectionHealth.connection_id == connection_id, *where)
+            .values(**values)
+        ).rowcount
+    )

@@ -1,0 +1,185 @@
+"""Claiming due messages, and taking back those whose worker is gone.
+
+Owns the lease: who may send a message, and until when. Must not know SMTP.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+import sqlalchemy as sa
+
+from ..models import Message, MessageBody, Priority, Recipient, RecipientStatus, Status
+from ..models.transition import move
+from ..outbox import read_body
+
+BULK_BODY_BYTES = 256 * 1024
+"""Bodies up to this size are read with the claim, larger ones when their turn has come."""
+
+
+@dataclass(frozen=True)
+class ClaimedRecipient:
+    """A recipient that is still to be offered."""
+
+    id: int
+    address: str
+
+
+@dataclass(frozen=True)
+class Claimed:
+    """A message that this worker may send while its lease lasts."""
+
+    id: int
+    lease_token: str
+    message_id: str
+    sender: str
+    subject: str
+    subject_key: str
+    smtputf8: bool
+    eight_bit: bool
+    sensitive: bool
+    at_most_once: bool
+    attempts_count: int
+    max_attempts: int | None
+    size: int
+    recipients: tuple[ClaimedRecipient, ...]
+    sent_before: int
+    """How many recipients accepted it in earlier attempts."""
+    failed_before: int
+    body: bytes | None = field(default=None, repr=False)
+
+    def content(self, connection: sa.Connection) -> bytes:
+        """Return the frozen bytes, read now if they did not come with the claim."""
+        return self.body if self.body is not None else read_body(connection, self.id)
+
+
+def claim(
+    connection: sa.Connection,
+    connection_id: int,
+    *,
+    limit: int,
+    token: str,
+    now: datetime,
+    lease: timedelta,
+) -> list[Claimed]:
+    """Take up to ``limit`` due messages of a connection: highest priority first, then oldest.
+
+    Must run in a write transaction. Rows that another worker is just claiming are skipped where
+    the database can (PostgreSQL, MariaDB from 10.6, MySQL from 8.0); on SQLite there is one writer.
+    """
+    numbers = _due(connection, connection_id, limit, now)
+    if not numbers:
+        return []
+    move(
+        connection,
+        Status.SENDING,
+        Message.id.in_(numbers),
+        from_={Status.QUEUED},
+        values={"lease_token": token, "lease_until": now + lease},
+    )
+    return _load(connection, numbers, token)
+
+
+def _due(connection: sa.Connection, connection_id: int, limit: int, now: datetime) -> list[int]:
+    """Return the numbers of due messages.
+
+    One query a priority: with all in one, the index would be walked through every message that
+    waits for a retry.
+    """
+    numbers: list[int] = []
+    for priority in sorted(Priority.BY_NAME.values()):
+        if len(numbers) == limit:
+            break
+        numbers += connection.execute(
+            sa.select(Message.id)
+            .where(
+                Message.status == Status.QUEUED,
+                Message.connection_id == connection_id,
+                Message.priority == priority,
+                Message.due_at <= now,
+            )
+            .order_by(Message.due_at, Message.id)
+            .limit(limit - len(numbers))
+            .with_for_update(skip_locked=True)
+        ).scalars()
+    return numbers
+
+
+def _load(connection: sa.Connection, numbers: list[int], token: str) -> list[Claimed]:
+    rows = connection.execute(
+        sa.select(*_COLUMNS).where(Message.id.in_(numbers), Message.lease_token == token)
+    ).mappings()
+    by_number = {row["id"]: row for row in rows}
+    small = [number for number, row in by_number.items() if row["size"] <= BULK_BODY_BYTES]
+    bodies = _small_bodies(connection, small)
+    pending: dict[int, list[ClaimedRecipient]] = {number: [] for number in by_number}
+    settled: dict[int, dict[RecipientStatus, int]] = {number: {} for number in by_number}
+    for row in connection.execute(
+        sa.select(Recipient.id, Recipient.message_id, Recipient.address, Recipient.status)
+        .where(Recipient.message_id.in_(by_number))
+        .order_by(Recipient.id)
+    ):
+        if row.status is RecipientStatus.PENDING:
+            pending[row.message_id].append(ClaimedRecipient(row.id, row.address))
+        else:
+            counts = settled[row.message_id]
+            counts[row.status] = counts.get(row.status, 0) + 1
+    return [
+        Claimed(
+            **by_number[number],
+            lease_token=token,
+            recipients=tuple(pending[number]),
+            sent_before=settled[number].get(RecipientStatus.SENT, 0),
+            failed_before=settled[number].get(RecipientStatus.FAILED, 0),
+            body=bodies.get(number),
+        )
+        for number in numbers
+        if number in by_number
+    ]
+
+
+_COLUMNS = (
+    Message.id,
+    Message.message_id,
+    Message.sender,
+    Message.subject,
+    Message.subject_key,
+    Message.smtputf8,
+    Message.eight_bit,
+    Message.sensitive,
+    Message.at_most_once,
+    Message.attempts_count,
+    Message.max_attempts,
+    Message.size,
+)
+
+
+def _small_bodies(connection: sa.Connection, numbers: list[int]) -> dict[int, bytes]:
+    rows = connection.execute(
+        sa.select(MessageBody.message_id, MessageBody.content).where(
+            MessageBody.message_id.in_(numbers)
+        )
+    )
+    return {row.message_id: row.content for row in rows}
+
+
+def renew(connection: sa.Connection, tokens: list[str], until: datetime) -> None:
+    """Let the leases with these tokens last longer."""
+    connection.execute(
+        sa.update(Message)
+        .where(Message.lease_token.in_(tokens), Message.status == Status.SENDING)
+        .values(lease_until=until)
+        .execution_options(synchronize_session=False)
+    )
+
+
+def release(connection: sa.Connection, token: str, reason: str | None = None) -> int:
+    """Put the messages of a lease back into the queue: they were not offered to a server."""
+    return move(
+        connection,
+        Status.QUEUED,
+        Message.lease_token == token,
+        from_={Status.SENDING},
+        values={"lease_token": None, "lease_until": None} | ({"reason": reason} if reason else {}),
+    )

@@ -1,0 +1,93 @@
+"""The events that delivery tells the host.
+
+Owns the step from a decision to the events. Must not know who listens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+from ..models import Status
+from ..signals import Event
+from .breaker import Trouble
+from .claim import Claimed
+from .decide import Decision, RecipientOutcome
+from .record import Carrier, Report
+
+
+def of_attempt(
+    message: Claimed,
+    carrier: Carrier,
+    decision: Decision,
+    report: Report,
+    *,
+    now: datetime,
+    max_attempts: int,
+) -> Iterator[Event]:
+    """Yield what a finished attempt means to the host."""
+    final = decision.status is not Status.QUEUED
+
+    def event(code: str, recipient: str, outcome: RecipientOutcome | None, ends: bool) -> Event:
+        reply = report.reply
+        return Event(
+            code=code,
+            occurred_at=now,
+            message_id=message.id,
+            recipient=recipient,
+            sender=message.sender,
+            subject=message.subject,
+            stage=report.stage.value,
+            smtp_code=outcome.smtp_code if outcome else (reply.code if reply else None),
+            enhanced_code=outcome.enhanced_code if outcome else (reply.enhanced if reply else None),
+            reply=outcome.reply if outcome else (str(reply) if reply else decision.reason),
+            attempt=message.attempts_count + 1,
+            max_attempts=max_attempts,
+            next_attempt_at=decision.due_at,
+            final=ends,
+            **_server(carrier),
+        )
+
+    first = message.recipients[0].address
+    if decision.accepted:
+        yield event("message_sent", first, None, final)
+    if not decision.accepted:
+        yield event("delivery_failed", first, None, final)
+    for outcome in decision.given_up:
+        if decision.accepted:
+            yield event("delivery_failed", outcome.address, outcome, True)
+        yield event("final_delivery_failed", outcome.address, outcome, True)
+
+
+def of_connection(
+    code: str,
+    carrier: Carrier,
+    trouble: Trouble | None,
+    *,
+    now: datetime,
+    retry_at: datetime | None,
+) -> Event:
+    """Return the event of a connection that failed or recovered."""
+    reply = trouble.reply if trouble else None
+    return Event(
+        code=code,
+        occurred_at=now,
+        stage=trouble.stage if trouble else None,
+        smtp_code=reply.code if reply else None,
+        enhanced_code=reply.enhanced if reply else None,
+        reply=(str(reply) if reply else trouble.reason) if trouble else None,
+        next_attempt_at=retry_at,
+        **_server(carrier),
+    )
+
+
+def _server(carrier: Carrier) -> dict[str, Any]:
+    endpoint = carrier.endpoint
+    return {
+        "connection": carrier.caption,
+        "host": endpoint.host,
+        "port": endpoint.port,
+        "ssl": endpoint.encryption != "none",
+        "requires_auth": endpoint.use_auth,
+    }

@@ -1,0 +1,182 @@
+"""The sweep: what must happen although nobody rang.
+
+Owns taking back the messages of workers that are gone, giving up expired ones, and routing those
+that had no connection. Must not know SMTP.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from ..core import Core
+from ..models import Attempt, AttemptStatus, Message, MessageBody, Recipient, Status
+from ..models.message import RecipientStatus
+from ..models.transition import move
+from ..routing import assign_waiting
+from ..signals import Event
+
+CRASHES_TO_QUARANTINE = 3
+BATCH = 500
+
+_UNKNOWN = (
+    "The worker stopped while this message was under way; whether the server took it is not known."
+)
+
+
+def sweep(core: Core) -> int:
+    """Do all of it once, and return how many messages were taken back."""
+    rescued = rescue(core)
+    expire(core)
+    with core.database.write() as connection:
+        assign_waiting(connection)
+    return rescued
+
+
+def rescue(core: Core) -> int:
+    """Take back messages whose lease ended.
+
+    One with an attempt in progress was in flight: it is tried again with the same Message-ID, or
+    held when it must not go twice, or when it was in flight in three crashes. All others were
+    provably not offered to a server and simply go back.
+    """
+    now = core.now()
+    with core.database.write() as connection:
+        rows = connection.execute(
+            sa.select(
+                Message.id,
+                Message.lease_token,
+                Message.crash_count,
+                Message.at_most_once,
+                Message.attempts_count,
+                Message.sender,
+                Message.subject,
+                Message.first_recipient,
+                sa.exists()
+                .where(
+                    Attempt.message_id == Message.id,
+                    Attempt.status == AttemptStatus.IN_PROGRESS,
+                )
+                .label("in_flight"),
+            )
+            .where(Message.status == Status.SENDING, Message.lease_until < now)
+            .limit(BATCH)
+            .with_for_update(skip_locked=True)
+        ).all()
+        taken = [row for row in rows if _take_back(connection, row, now)]
+    for row in taken:
+        if row.in_flight:
+            core.publish(_event(row, now))
+    return len(taken)
+
+
+def _take_back(connection: sa.Connection, row: Any, now: datetime) -> bool:
+    status, values = _after_crash(row) if row.in_flight else (Status.QUEUED, {})
+    mine = move(
+        connection,
+        status,
+        Message.id == row.id,
+        Message.lease_token == row.lease_token,
+        from_={Status.SENDING},
+        values={"lease_token": None, "lease_until": None, **values},
+    )
+    if mine and row.in_flight:
+        connection.execute(
+            sa.update(Attempt)
+            .where(Attempt.message_id == row.id, Attempt.status == AttemptStatus.IN_PROGRESS)
+            .values(status=AttemptStatus.FAIL, finished_at=now, reason=_UNKNOWN)
+        )
+    return bool(mine)
+
+
+def _after_crash(row: Any) -> tuple[Status, dict[str, object]]:
+    crashes = row.crash_count + 1
+    values: dict[str, object] = {"crash_count": crashes, "reason": _UNKNOWN}
+    if row.at_most_once:
+        values["reason"] = _UNKNOWN + " It is held because it must not be sent twice."
+        return Status.HELD, values
+    if crashes >= CRASHES_TO_QUARANTINE:
+        values["reason"] = (
+            f"In quarantine: {crashes} workers stopped while this message was under way."
+        )
+        return Status.HELD, values
+    return Status.QUEUED, values
+
+
+def _event(row: Any, now: datetime) -> Event:
+    return Event(
+        code="delivery_failed",
+        occurred_at=now,
+        message_id=row.id,
+        recipient=row.first_recipient,
+        sender=row.sender,
+        subject=row.subject,
+        reply=_UNKNOWN,
+        attempt=row.attempts_count + 1,
+    )
+
+
+def expire(core: Core) -> int:
+    """Give up messages that expired before they could be sent; return how many."""
+    now = core.now()
+    with core.database.write() as connection:
+        rows = connection.execute(
+            sa.select(
+                Message.id,
+                Message.sender,
+                Message.subject,
+                Message.first_recipient,
+                Message.attempts_count,
+                Message.sensitive,
+            )
+            .where(
+                Message.status.in_((Status.QUEUED, Status.HELD)),
+                Message.expires_at.is_not(None),
+                Message.expires_at <= now,
+            )
+            .limit(BATCH)
+            .with_for_update(skip_locked=True)
+        ).all()
+        expired = [row for row in rows if _give_up(connection, row, now)]
+    for row in expired:
+        core.publish(
+            Event(
+                code="final_delivery_failed",
+                occurred_at=now,
+                message_id=row.id,
+                recipient=row.first_recipient,
+                sender=row.sender,
+                subject=row.subject,
+                reply=EXPIRED,
+                attempt=row.attempts_count,
+                final=True,
+            )
+        )
+    return len(expired)
+
+
+EXPIRED = "It expired before it could be delivered."
+
+
+def _give_up(connection: sa.Connection, row: Any, now: datetime) -> bool:
+    values = {"finished_at": now, "reason": EXPIRED}
+    accepted = sa.exists().where(
+        Recipient.message_id == Message.id, Recipient.status == RecipientStatus.SENT
+    )
+    from_ = {Status.QUEUED, Status.HELD}
+    changed = move(
+        connection, Status.FAILED, Message.id == row.id, ~accepted, from_=from_, values=values
+    ) or move(
+        connection, Status.PARTIAL, Message.id == row.id, accepted, from_=from_, values=values
+    )
+    if changed:
+        connection.execute(
+            sa.update(Recipient)
+            .where(Recipient.message_id == row.id, Recipient.status == RecipientStatus.PENDING)
+            .values(status=RecipientStatus.FAILED, reply=EXPIRED, finished_at=now)
+        )
+        if row.sensitive:
+            connection.execute(sa.delete(MessageBody).where(MessageBody.message_id == row.id))
+    return bool(changed)
