@@ -1,0 +1,51 @@
+"""``flask smtp-admin worker``: deliver."""
+
+from __future__ import annotations
+
+import signal
+import threading
+
+import click
+
+from ..dispatch import rq_worker
+from ..worker import Worker
+from .group import current_state, smtp_admin_cli
+
+
+@smtp_admin_cli.command("worker")
+@click.option("--burst", is_flag=True, help="Deliver what is due now, then end.")
+@click.option(
+    "--sessions",
+    type=click.IntRange(1, 200),
+    help="SMTP sessions at most, over all connections. Default: SMTP_ADMIN_SESSIONS.",
+)
+def worker_command(burst: bool, sessions: int | None) -> None:
+    """Deliver messages until it is told to end (SIGTERM, Ctrl-C).
+
+    With SMTP_ADMIN_REDIS_URL it is woken over RQ; without, it looks every few seconds. It can be
+    started as often as you like: no message is taken by two.
+    """
+    state = current_state()
+    if burst:
+        worker = Worker(state.core, kind="burst", sessions=sessions)
+        worker.sweep()
+        sent = worker.drain()
+        click.echo(f"{sent} message{'' if sent == 1 else 's'} accepted by their servers.")
+        return
+    if state.core.config.redis_url:
+        click.echo(
+            f"Waiting for messages on the queue {state.core.config.queue_name!r}. Ctrl-C ends it."
+        )
+        rq_worker.run(state, sessions=sessions)
+    else:
+        click.echo("Looking for messages; no Redis is configured. Ctrl-C ends it.")
+        _run_without_redis(sessions)
+    click.echo("Stopped; nothing is left half done.")
+
+
+def _run_without_redis(sessions: int | None) -> None:
+    stopped = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopped.set())
+    with rq_worker.delivering(current_state(), sessions=sessions):
+        stopped.wait()

@@ -1,0 +1,96 @@
+"""Ringing: from a committed message to whoever delivers it.
+
+Owns one bell a kind of dispatch, made when it is first rung. Must not raise: a wake-up that fails
+costs a log line, never the message nor the request.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Callable
+from typing import Protocol
+
+from flask import Flask
+
+from ..config import Config
+from ..core import Core
+from .embedded import EmbeddedBell
+from .inline import InlineBell
+from .rq_bell import RQBell
+
+logger = logging.getLogger(__name__)
+
+
+class Ringing(Protocol):
+    """What every bell can do."""
+
+    def ring(self) -> None:
+        """Tell whoever delivers that there is work."""
+
+
+class _NoBell:
+    """Nobody in this process is told; a worker's sweep finds the message."""
+
+    def ring(self) -> None:
+        """Do nothing."""
+
+
+def resolve(config: Config, *, testing: bool, in_memory: Callable[[], bool]) -> str:
+    """Return who delivers: ``rq``, ``embedded``, ``inline`` or ``none``."""
+    if config.dispatch != "auto":
+        return config.dispatch
+    if testing:
+        return "none"
+    if config.redis_url:
+        return "rq"
+    # A database in memory lives in one connection, which a second thread must not share.
+    return "inline" if in_memory() else "embedded"
+
+
+class Bells:
+    """The bell of one application, whichever it is."""
+
+    def __init__(self, app: Flask, core: Callable[[], Core], kind: Callable[[], str]) -> None:
+        self._app = app
+        self._core = core
+        self._kind = kind
+        self._lock = threading.Lock()
+        self._made: dict[str, Ringing] = {}
+        self._opened_in: int | None = None
+
+    def ring(self) -> None:
+        """Tell whoever delivers that there is work; never raises."""
+        try:
+            self._bell(self._kind()).ring()
+        except Exception:
+            logger.exception("The worker could not be woken; its sweep will find the message.")
+
+    def open(self) -> None:
+        """Start delivering in this process, where that is its business: at the first request."""
+        if self._opened_in == os.getpid():
+            return
+        self._opened_in = os.getpid()
+        try:
+            if self._kind() == "embedded":
+                self.ring()
+        except Exception:
+            logger.exception("Delivery could not be started; the next message tries again.")
+
+    def _bell(self, kind: str) -> Ringing:
+        with self._lock:
+            bell = self._made.get(kind)
+            if bell is None:
+                bell = self._made[kind] = self._make(kind)
+            return bell
+
+    def _make(self, kind: str) -> Ringing:
+        core = self._core()
+        if kind == "rq":
+            return RQBell(core.config)
+        if kind == "embedded":
+            return EmbeddedBell(core)
+        if kind == "inline":
+            return InlineBell(core)
+        return _NoBell()

@@ -1,0 +1,278 @@
+"""The Flask-Mail face of the outbox.
+
+Owns taking Flask-Mail's messages, the ``Mail`` class for new code, and capturing the mail of an
+application that has a plain ``flask_mail.Mail``. Must not know how a message is delivered.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from contextvars import ContextVar
+from datetime import datetime, timezone
+from email.message import Message as StandardMessage
+from typing import Any
+
+import flask_mail
+from flask import Flask, current_app
+
+from .core import EXTENSION_KEY, State
+from .errors import ConfigurationError, MessageError, NotInitializedError
+from .outbox import OutboxMessage, SendOptions, enqueue
+from .routing import first_sender
+from .smtp import Address, Draft, Part, freeze
+
+
+def submit(
+    state: State,
+    message: flask_mail.Message | StandardMessage,
+    options: SendOptions,
+    envelope_from: str | tuple[str, str] | None = None,
+) -> OutboxMessage:
+    """Freeze a message and put it into the outbox; see ``SMTPAdmin.send``.
+
+    :param envelope_from: the MAIL FROM address where it is not the sender's.
+    :raises MessageError: it cannot be sent as it is; nothing was stored.
+    """
+    core = state.core
+    source: Draft | StandardMessage
+    if isinstance(message, flask_mail.Message):
+        source = draft_of(message, envelope_from)
+    elif isinstance(message, StandardMessage):
+        source = message
+    else:
+        raise MessageError(
+            f"send() takes a flask_mail.Message or an email.message.EmailMessage, not "
+            f"{type(message).__name__}."
+        )
+    frozen = freeze(
+        source,
+        now=core.now(),
+        max_bytes=core.config.max_message_bytes,
+        default_sender=_default_sender(state, source),
+    )
+    return enqueue(core, frozen, options)
+
+
+def _default_sender(state: State, source: Draft | StandardMessage) -> Address | None:
+    """Return the sender for a message that names none.
+
+    It is ``MAIL_DEFAULT_SENDER``, or else the first enabled connection's.
+    """
+    named = source.sender if isinstance(source, Draft) else source.get("From")
+    if named:
+        return None
+    configured: Address | None = current_app.config.get("MAIL_DEFAULT_SENDER")
+    if configured:
+        return configured
+    with state.core.database.read() as connection:
+        return first_sender(connection)
+
+
+def draft_of(
+    message: flask_mail.Message, envelope_from: str | tuple[str, str] | None = None
+) -> Draft:
+    """Return what a Flask-Mail message says, in our own terms.
+
+    The order of the recipients is kept, which Flask-Mail's own bytes shuffle.
+    """
+    headers = {str(k): str(v) for k, v in (message.extra_headers or {}).items()}
+    return Draft(
+        subject=str(message.subject or ""),
+        sender=message.sender or None,
+        to=tuple(message.recipients),
+        cc=tuple(message.cc),
+        bcc=tuple(message.bcc),
+        reply_to=message.reply_to,
+        text=message.body,
+        html=message.html,
+        alternatives=tuple(
+            (f"text/{subtype}" if "/" not in subtype else subtype, content)
+            for subtype, content in message.alts.items()
+            if subtype != "html"
+        ),
+        attachments=tuple(_part(attachment) for attachment in message.attachments),
+        headers=headers,
+        date=_date(message.date),
+        message_id=_message_id(message.msgId),
+        envelope_from=_bare(envelope_from),
+    )
+
+
+def _message_id(given: str | None) -> str | None:
+    """Return the Message-ID that the message has, unless it is of no use outside this machine.
+
+    Flask-Mail's own ends in this machine's name, which is often ``localhost``: filters take that
+    for spam. ``None`` has one made from the sender's domain.
+    """
+    domain = (given or "").rstrip(">").rpartition("@")[2]
+    return given if "." in domain else None
+
+
+def _date(date: float | None) -> datetime | None:
+    return None if date is None else datetime.fromtimestamp(date, timezone.utc)
+
+
+def _bare(address: str | tuple[str, str] | None) -> str | None:
+    return address[1] if isinstance(address, tuple) else address
+
+
+def _part(attachment: flask_mail.Attachment) -> Part:
+    headers = dict(attachment.headers)
+    content_id = next((headers.pop(k) for k in list(headers) if k.lower() == "content-id"), None)
+    data = attachment.data
+    return Part(
+        filename=_file_name(attachment.filename),
+        content_type=attachment.content_type,
+        data=data.encode("utf-8") if isinstance(data, str) else bytes(data),
+        disposition=attachment.disposition,
+        content_id=content_id,
+        headers=headers,
+    )
+
+
+def _file_name(name: str | None) -> str | None:
+    """Return the file name, in ASCII where ``MAIL_ASCII_ATTACHMENTS`` asks for it."""
+    if name is None or not current_app.config.get("MAIL_ASCII_ATTACHMENTS"):
+        return name
+    ascii_name = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode("ascii")
+    return " ".join(ascii_name.split())
+
+
+# --- for new code --------------------------------------------------------------------------------
+
+
+class Mail(flask_mail.Mail):
+    """A ``flask_mail.Mail`` whose messages go to the outbox.
+
+    ``send``, ``send_message``, ``connect()``, ``record_messages()``, the ``email_dispatched``
+    signal and ``MAIL_SUPPRESS_SEND`` behave as they do there.
+    """
+
+    def connect(self) -> OutboxConnection:
+        """Return a connection for several messages; nothing is contacted by it.
+
+        :raises RuntimeError: the application has no ``Mail``.
+        """
+        app = getattr(self, "app", None) or current_app
+        try:
+            return OutboxConnection(app.extensions["mail"])
+        except KeyError as error:
+            raise RuntimeError(
+                "This application has no Mail; write Mail(app) or call mail.init_app(app)."
+            ) from error
+
+
+class OutboxConnection(flask_mail.Connection):
+    """What ``Mail.connect()`` returns: its ``send`` puts into the outbox."""
+
+    def __enter__(self) -> OutboxConnection:
+        self.host = None
+        self.num_emails = 0
+        return self
+
+    def send(
+        self,
+        message: flask_mail.Message,
+        envelope_from: str | tuple[str, str] | None = None,
+    ) -> None:
+        """Put the message into the outbox.
+
+        :raises AssertionError: no recipients or no sender, as in Flask-Mail.
+        :raises flask_mail.BadHeaderError: a header holds a line break, as in Flask-Mail.
+        :raises MessageError: it cannot be sent for another reason.
+        """
+        if not _is_suppressed(self.mail):
+            _check_as_flask_mail_does(message)
+            submit(current_state(), message, SendOptions(), envelope_from)
+        taken = _taken.set(True)
+        try:
+            # Without a host it checks, sets the date and sends the signal, no more.
+            super().send(message, envelope_from)
+        finally:
+            _taken.reset(taken)
+
+
+def _check_as_flask_mail_does(message: flask_mail.Message) -> None:
+    if not message.send_to:
+        raise AssertionError("No recipients have been added")
+    if not message.sender:
+        raise AssertionError("The message has no sender, and MAIL_DEFAULT_SENDER is not set")
+    if message.has_bad_headers():
+        raise flask_mail.BadHeaderError
+
+
+def current_state() -> State:
+    """Return the state of the current application.
+
+    :raises NotInitializedError: it has no ``SMTPAdmin``.
+    """
+    state: State | None = current_app.extensions.get(EXTENSION_KEY)
+    if state is None:
+        raise NotInitializedError(
+            "This application has no SMTPAdmin; write SMTPAdmin(app) or call init_app(app)."
+        )
+    return state
+
+
+_taken: ContextVar[bool] = ContextVar("smtp_admin_taken", default=False)
+"""Whether the message that the signal speaks of is in the outbox already."""
+
+
+# --- for what is there already -------------------------------------------------------------------
+
+
+class CapturedMail(flask_mail._Mail):  # noqa: SLF001  (what app.extensions holds has no other name)
+    """The Flask-Mail state of an application whose messages are captured.
+
+    It seems to be suppressed, so that Flask-Mail opens no SMTP connection; the signal that it
+    sends nevertheless brings the message here.
+    """
+
+    def __init__(self, original: flask_mail._Mail) -> None:
+        self.suppressed = bool(original.suppress)
+        self.__dict__.update({k: v for k, v in vars(original).items() if k != "suppress"})
+
+    @property
+    def suppress(self) -> bool:
+        """What Flask-Mail asks before it connects."""
+        return True
+
+    @suppress.setter
+    def suppress(self, value: bool) -> None:
+        self.suppressed = bool(value)
+
+
+def _is_suppressed(state: Any) -> bool:
+    return bool(state.suppressed if isinstance(state, CapturedMail) else state.suppress)
+
+
+def capture(app: Flask) -> None:
+    """Lead the messages of the application's Flask-Mail into the outbox.
+
+    An application without one gets the state that ``flask_mail.Message`` needs to find its
+    default sender. Doing it again changes nothing.
+    """
+    state = app.extensions.get("mail")
+    if isinstance(state, CapturedMail):
+        return
+    if state is None:
+        state = flask_mail.Mail().init_mail(app.config, app.debug, app.testing)
+    if not isinstance(state, flask_mail._Mail):  # noqa: SLF001
+        raise ConfigurationError(
+            f"app.extensions['mail'] is a {type(state).__name__}, not Flask-Mail's; set "
+            "SMTP_ADMIN_CAPTURE_FLASK_MAIL = False to leave it alone."
+        )
+    app.extensions["mail"] = CapturedMail(state)
+
+
+def _on_dispatched(app: Flask, message: flask_mail.Message) -> None:
+    """Take a message that Flask-Mail believes to have sent."""
+    mail_state = app.extensions.get("mail")
+    if not isinstance(mail_state, CapturedMail) or mail_state.suppressed:
+        return
+    if _taken.get():
+        return
+    submit(current_state(), message, SendOptions())
+
+
+flask_mail.email_dispatched.connect(_on_dispatched, weak=False)
