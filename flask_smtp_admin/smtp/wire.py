@@ -145,16 +145,20 @@ class Wire:
         until = self._clock() + timeout
         self._allow(until)
         try:
-            # The handshake is bounded as a whole: the ssl module counts its time-out over all
-            # of its reads and writes.
-            tls = context.wrap_socket(self._sock, server_hostname=hostname)
+            # wrap_socket would leave a socket that was reset meanwhile open, so ask first.
+            self._sock.getpeername()
+            tls = context.wrap_socket(
+                self._sock, server_hostname=hostname, do_handshake_on_connect=False
+            )
+            self._sock = tls
+            # Bounded as a whole: ssl counts the time-out over all reads and writes of it.
+            tls.do_handshake()
         except ssl.SSLError as error:
             raise failure_of(error, implicit=implicit) from error
         except ValueError as error:  # a host name that no certificate can be for
             raise FailureMet(Failure.CERTIFICATE_WRONG_NAME, str(error)) from error
         except OSError as error:
             raise self._met(error, until) from error
-        self._sock = tls
         self.encrypted = True
         return facts_of(tls)
 

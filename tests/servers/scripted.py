@@ -1,0 +1,498 @@
+"""A mail server that behaves, except at the steps where a test tells it otherwise.
+
+Raw sockets and threads on loopback. It keeps a journal of what it was told and of the messages that
+it accepted: the oracle for "sent if and only if the server accepted it".
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import datetime as dt
+import hmac
+import socket
+import ssl
+import struct
+import threading
+from collections import defaultdict, deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import TracebackType
+
+import trustme
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+HOST = "127.0.0.1"
+USERNAME, PASSWORD = "alice", "s3cret"
+CHALLENGE = b"<1896.697170952@scripted.test>"
+
+EXTENSIONS = ("PIPELINING", "SIZE 10485760", "8BITMIME", "SMTPUTF8", "AUTH PLAIN LOGIN CRAM-MD5")
+
+
+class Step(str, Enum):
+    """The steps at which something can go wrong, in the order in which a session meets them."""
+
+    CONNECT = "connect"
+    BANNER = "banner"
+    EHLO = "ehlo"
+    STARTTLS = "starttls"
+    HANDSHAKE = "handshake"
+    SECOND_EHLO = "second_ehlo"
+    AUTH = "auth"
+    MAIL = "mail"
+    RCPT = "rcpt"
+    DATA = "data"
+    BODY = "body"
+    DOT = "dot"
+    QUIT = "quit"
+
+
+class Gone(Exception):
+    """This session is over."""
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """A message that the server took: it said 2xx to the dot, or would have."""
+
+    sender: str
+    recipients: tuple[str, ...]
+    content: bytes
+
+
+class Peer:
+    """The server's end of one session, for behaviours to use."""
+
+    def __init__(self, sock: socket.socket, server: ScriptedServer) -> None:
+        self.sock = sock
+        self.server = server
+        self.buffer = b""
+        self.encrypted = False
+
+    def say(self, text: str) -> None:
+        """Write one reply; ``\\n`` in *text* makes further lines as they stand."""
+        self.raw(text.replace("\n", "\r\n").encode() + b"\r\n")
+
+    def raw(self, data: bytes) -> None:
+        try:
+            self.sock.sendall(data)
+        except OSError as error:
+            raise Gone from error
+
+    def line(self) -> str:
+        while b"\n" not in self.buffer:
+            self.more()
+        line, _, self.buffer = self.buffer.partition(b"\n")
+        return line.rstrip(b"\r").decode()
+
+    def more(self) -> None:
+        try:
+            data = self.sock.recv(65536)
+        except OSError as error:
+            raise Gone from error
+        if not data:
+            raise Gone
+        self.buffer += data
+
+    def wait_for_the_end(self) -> None:
+        """Say nothing until the client goes away or the server stops."""
+        while not self.server.stopping.is_set():
+            self.more()
+            self.buffer = b""
+        raise Gone
+
+
+Behaviour = Callable[[Peer], None]
+
+
+# ---------------------------------------------------------------- behaviours
+
+
+def say(text: str) -> Behaviour:
+    """Answer *text* and go on."""
+    return lambda peer: peer.say(text)
+
+
+def write(data: bytes) -> Behaviour:
+    """Write *data* as it is and go on."""
+    return lambda peer: peer.raw(data)
+
+
+def close(peer: Peer) -> None:
+    raise Gone
+
+
+def reset(peer: Peer) -> None:
+    """End with an RST instead of a FIN."""
+    peer.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    raise Gone
+
+
+def silence(peer: Peer) -> None:
+    peer.wait_for_the_end()
+
+
+def drip(peer: Peer) -> None:
+    """A reply of which a byte comes now and then, and never the end."""
+    for byte in b"250-" + b"x" * 8000:
+        peer.raw(bytes([byte]))
+        if peer.server.stopping.wait(0.05):
+            break
+    raise Gone
+
+
+def garbage(peer: Peer) -> None:
+    peer.raw(b"\x00\xff\xfeHTTP/1.1 400 Bad Request\r\n\r\n")
+
+
+def long_line(peer: Peer) -> None:
+    peer.raw(b"250 " + b"x" * 9000 + b"\r\n")
+
+
+def endless(peer: Peer) -> None:
+    while not peer.server.stopping.is_set():
+        peer.raw(b"250-and another thing\r\n" * 500)
+    raise Gone
+
+
+temporary = say("451 4.3.0 not now")
+permanent = say("554 5.0.0 never")
+leaving = say("421 4.3.2 shutting down")
+
+FAULTS: dict[str, Behaviour] = {
+    "close": close,
+    "silence": silence,
+    "drip": drip,
+    "reset": reset,
+    "4xx": temporary,
+    "5xx": permanent,
+    "garbage": garbage,
+    "long line": long_line,
+    "endless": endless,
+}
+
+
+# ---------------------------------------------------------------- certificates
+
+
+@dataclass(frozen=True)
+class Identity:
+    """A certificate and key for the server, and what a client has to trust for it (PEM)."""
+
+    context: ssl.SSLContext
+    ca_pem: str
+    certificate_pem: str
+
+
+def identity(*names: str, expired: bool = False, not_yet: bool = False) -> Identity:
+    """A certificate for *names* (default: the loopback) from a private CA."""
+    ca = trustme.CA()
+    now = dt.datetime.now(dt.timezone.utc)
+    day = dt.timedelta(days=1)
+    issued = ca.issue_cert(
+        *(names or (HOST, "localhost")),
+        not_before=now + day if not_yet else now - 9 * day,
+        not_after=now - day if expired else now + 30 * day,
+    )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    issued.configure_cert(context)
+    certificate = issued.cert_chain_pems[0].bytes().decode()
+    return Identity(context, ca.cert_pem.bytes().decode(), certificate)
+
+
+def self_signed() -> Identity:
+    """A certificate for the loopback that nobody but itself vouches for."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+    now = dt.datetime.now(dt.timezone.utc)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - dt.timedelta(days=1))
+        .not_valid_after(now + dt.timedelta(days=30))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    pem = certificate.public_bytes(serialization.Encoding.PEM)
+    private = key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "both.pem"
+        path.write_bytes(private + pem)
+        context.load_cert_chain(path)
+    return Identity(context, pem.decode(), pem.decode())
+
+
+# ---------------------------------------------------------------- the server
+
+
+@dataclass
+class _Envelope:
+    sender: str | None = None
+    recipients: list[str] = field(default_factory=list)
+
+
+class ScriptedServer:
+    """A context manager; ``port`` is free to use inside. Several sessions at once are fine.
+
+    ``commands`` is what it was told, by all sessions in order; ``accepted`` what it took;
+    ``sessions`` how many connections it has seen.
+    """
+
+    def __init__(
+        self,
+        *,
+        tls: Identity | None = None,
+        implicit: bool = False,
+        extensions: tuple[str, ...] = EXTENSIONS,
+    ) -> None:
+        self._tls = tls
+        self._implicit = implicit
+        self._extensions = extensions
+        self._scripts: dict[Step, deque[Behaviour]] = defaultdict(deque)
+        self._always: dict[Step, Behaviour] = {}
+        self._lock = threading.Lock()
+        self._listener = socket.create_server((HOST, 0))
+        self._socks: set[socket.socket] = set()
+        self._threads: list[threading.Thread] = []
+        self.host = HOST
+        self.port: int = self._listener.getsockname()[1]
+        self.stopping = threading.Event()
+        self.commands: list[str] = []
+        self.accepted: list[Accepted] = []
+        self.sessions = 0
+
+    def __enter__(self) -> ScriptedServer:
+        self._start(self._accept)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stopping.set()
+        # shutdown wakes whoever is blocked in accept or recv; close alone does not.
+        for sock in [self._listener, *self._socks]:
+            with contextlib.suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        for thread in self._threads:
+            thread.join(30)
+
+    def on(self, step: Step, *behaviours: Behaviour) -> ScriptedServer:
+        """At *step* do each of *behaviours* in turn, once each, and behave well afterwards."""
+        self._scripts[step].extend(behaviours)
+        return self
+
+    def always(self, step: Step, behaviour: Behaviour) -> ScriptedServer:
+        """At *step* do *behaviour* whenever it is met."""
+        self._always[step] = behaviour
+        return self
+
+    # ------------------------------------------------------------- threads
+
+    def _start(self, target: Callable[..., None], *args: object) -> None:
+        thread = threading.Thread(target=target, args=args, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _accept(self) -> None:
+        while not self.stopping.is_set():
+            try:
+                sock, _ = self._listener.accept()
+            except OSError:
+                return
+            self.sessions += 1
+            self._socks.add(sock)
+            self._start(self._serve, sock)
+
+    def _serve(self, sock: socket.socket) -> None:
+        peer = Peer(sock, self)
+        try:
+            self._session(peer)
+        except (Gone, OSError):
+            pass
+        finally:
+            self._socks.discard(sock)
+            peer.sock.close()
+
+    # ------------------------------------------------------------- the protocol
+
+    def _meet(self, step: Step, peer: Peer, honest: Callable[[], None]) -> None:
+        with self._lock:
+            script = self._scripts[step]
+            behaviour = script.popleft() if script else self._always.get(step)
+        if behaviour is None:
+            honest()
+        else:
+            behaviour(peer)
+
+    def _session(self, peer: Peer) -> None:
+        self._meet(Step.CONNECT, peer, lambda: None)
+        if self._implicit:
+            self._meet(Step.HANDSHAKE, peer, lambda: self._shake_hands(peer))
+        self._meet(Step.BANNER, peer, lambda: peer.say("220 scripted.test ready"))
+        envelope = _Envelope()
+        while True:
+            line = peer.line()
+            with self._lock:
+                self.commands.append(line)
+            verb = line[:4].upper()
+            if verb in {"EHLO", "HELO"}:
+                step = Step.SECOND_EHLO if peer.encrypted and not self._implicit else Step.EHLO
+                self._meet(step, peer, lambda: self._greet(peer))
+            elif verb == "STAR":
+                self._meet(Step.STARTTLS, peer, lambda: peer.say("220 go ahead"))
+                self._meet(Step.HANDSHAKE, peer, lambda: self._shake_hands(peer))
+            elif verb == "AUTH":
+                self._meet(Step.AUTH, peer, lambda line=line: self._log_in(peer, line))  # type: ignore[misc]
+            elif verb == "RSET":
+                envelope = _Envelope()
+                peer.say("250 forgotten")
+            elif verb == "QUIT":
+                self._meet(Step.QUIT, peer, lambda: peer.say("221 bye"))
+                return
+            else:
+                envelope = self._transaction(peer, verb, line, envelope)
+
+    def _greet(self, peer: Peer) -> None:
+        offered = list(self._extensions)
+        if self._tls and not peer.encrypted:
+            offered.append("STARTTLS")
+        lines = ["scripted.test", *offered]
+        for number, text in enumerate(lines, 1):
+            peer.say(f"250{' ' if number == len(lines) else '-'}{text}")
+
+    def _shake_hands(self, peer: Peer) -> None:
+        assert self._tls is not None
+        raw = peer.sock
+        peer.sock = self._tls.context.wrap_socket(raw, server_side=True)
+        self._socks.discard(raw)
+        self._socks.add(peer.sock)
+        peer.encrypted = True
+
+    def _log_in(self, peer: Peer, line: str) -> None:
+        _, mechanism, *initial = line.split(" ")
+        if mechanism == "PLAIN":
+            good = bool(initial) and base64.b64decode(initial[0]) == _plain()
+        elif mechanism == "LOGIN":
+            good = (self._ask(peer, b"User:"), self._ask(peer, b"Pass:")) == (USERNAME, PASSWORD)
+        elif mechanism == "CRAM-MD5":
+            digest = hmac.new(PASSWORD.encode(), CHALLENGE, "md5").hexdigest()
+            good = self._ask(peer, CHALLENGE) == f"{USERNAME} {digest}"
+        else:
+            self._ask(peer, b'{"status":"401","schemes":"bearer"}')
+            good = False
+        peer.say("235 2.7.0 welcome" if good else "535 5.7.8 wrong user or password")
+
+    def _ask(self, peer: Peer, challenge: bytes) -> str:
+        peer.say("334 " + base64.b64encode(challenge).decode())
+        answer = peer.line()
+        with self._lock:
+            self.commands.append(answer)
+        return base64.b64decode(answer).decode()
+
+    def _transaction(self, peer: Peer, verb: str, line: str, envelope: _Envelope) -> _Envelope:
+        if verb == "MAIL":
+            if envelope.sender is not None:
+                peer.say("503 5.5.1 one at a time")
+                return envelope
+            self._meet(Step.MAIL, peer, lambda: self._take_mail(peer, line, envelope))
+        elif verb == "RCPT":
+            if envelope.sender is None:
+                peer.say("503 5.5.1 MAIL first")
+            else:
+                self._meet(Step.RCPT, peer, lambda: self._take_recipient(peer, line, envelope))
+        elif verb == "DATA":
+            return self._data(peer, envelope)
+        else:
+            peer.say("500 5.5.2 what?")
+        return envelope
+
+    def _take_mail(self, peer: Peer, line: str, envelope: _Envelope) -> None:
+        envelope.sender = _path(line)
+        peer.say("250 2.1.0 ok")
+
+    def _take_recipient(self, peer: Peer, line: str, envelope: _Envelope) -> None:
+        envelope.recipients.append(_path(line))
+        peer.say("250 2.1.5 ok")
+
+    def _data(self, peer: Peer, envelope: _Envelope) -> _Envelope:
+        if not envelope.recipients:
+            going_on = self._answer_data(peer, "554 5.5.1 no valid recipients")
+        else:
+            going_on = self._answer_data(peer, "354 go ahead")
+        if not going_on:
+            return envelope
+        content = self._content(peer)
+        if content is None:
+            return _Envelope()
+        took = Accepted(envelope.sender or "", tuple(envelope.recipients), content)
+        said: list[str] = []
+        self._meet(Step.DOT, peer, lambda: said.append("250 2.0.0 taken"))
+        if said and took.recipients:
+            with self._lock:
+                self.accepted.append(took)
+            peer.say(said[0])
+        elif said:
+            peer.say("554 5.5.1 no valid recipients")
+        return _Envelope()
+
+    def _answer_data(self, peer: Peer, honest: str) -> bool:
+        """True when the client may send the message now."""
+        answers: list[bytes] = []
+        spy = _Spy(peer, answers)
+        self._meet(Step.DATA, spy, lambda: spy.say(honest))
+        return b"".join(answers).startswith(b"354")
+
+    def _content(self, peer: Peer) -> bytes | None:
+        """The message without its dot-stuffing; None when a behaviour took its place."""
+        if not peer.buffer:
+            peer.more()
+        met: list[bool] = []
+        self._meet(Step.BODY, peer, lambda: met.append(True))
+        if not met:
+            return None
+        while not (peer.buffer.startswith(b".\r\n") or b"\r\n.\r\n" in peer.buffer):
+            peer.more()
+        if peer.buffer.startswith(b".\r\n"):
+            peer.buffer = peer.buffer[3:]
+            return b""
+        content, _, peer.buffer = peer.buffer.partition(b"\r\n.\r\n")
+        content += b"\r\n"
+        unstuffed = content.replace(b"\r\n.", b"\r\n")
+        return unstuffed[1:] if unstuffed.startswith(b".") else unstuffed
+
+
+class _Spy(Peer):
+    """A peer that also notes what is said, to know whether DATA was answered with 354."""
+
+    def __init__(self, peer: Peer, answers: list[bytes]) -> None:
+        super().__init__(peer.sock, peer.server)
+        self._answers = answers
+
+    def raw(self, data: bytes) -> None:
+        self._answers.append(data)
+        super().raw(data)
+
+
+def _path(line: str) -> str:
+    return line[line.index("<") + 1 : line.index(">")]
+
+
+def _plain() -> bytes:
+    return f"\0{USERNAME}\0{PASSWORD}".encode()

@@ -1,0 +1,128 @@
+"""Nine faults at thirteen steps: whatever a server does, the outcome is told, and told right."""
+
+from __future__ import annotations
+
+import pytest
+
+from flask_smtp_admin.smtp import Outcome, Scope, Session, SessionError, Stage, Transaction
+from tests.servers.scripted import FAULTS, Identity, ScriptedServer, Step, identity
+from tests.smtp.endpoints import ALICE, endpoint, envelope, opened
+
+# Larger than what fits into the buffers between the two, so that the server can act before the
+# final dot is written.
+LARGE = b"Subject: x\r\n\r\n" + (b"x" * 76 + b"\r\n") * 120_000
+
+OPENING = {
+    Step.CONNECT: {Stage.GREETING},
+    Step.BANNER: {Stage.GREETING},
+    Step.EHLO: {Stage.EHLO},
+    Step.STARTTLS: {Stage.TLS},
+    Step.HANDSHAKE: {Stage.TLS},
+    Step.SECOND_EHLO: {Stage.EHLO},
+    Step.AUTH: {Stage.AUTH},
+}
+SENDING = {
+    Step.MAIL: Stage.MAIL,
+    Step.RCPT: Stage.RCPT,
+    Step.DATA: Stage.DATA,
+    Step.BODY: Stage.BODY,
+    Step.DOT: Stage.BODY,
+}
+
+
+@pytest.fixture(scope="module")
+def certificate() -> Identity:
+    return identity()
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("step", OPENING)
+def test_a_fault_while_opening_is_a_session_error_about_the_connection(
+    step: Step, fault: str, certificate: Identity
+) -> None:
+    with ScriptedServer(tls=certificate) as server:
+        server.on(step, FAULTS[fault])
+        session = Session(
+            endpoint(server, encryption="starttls", ca_certificate=certificate.ca_pem, **ALICE)
+        )
+        with pytest.raises(SessionError) as caught:
+            session.open()
+        error = caught.value
+        # Text that comes after STARTTLS in clear is met at the handshake; an early close may be
+        # seen by the step before.
+        assert error.stage in OPENING[step]
+        assert error.verdict.scope is Scope.CONNECTION
+        assert not error.verdict.accepted
+        assert error.verdict.summary.endswith(".")
+        assert not session.usable
+        session.quit()
+        assert server.accepted == []
+
+
+@pytest.mark.parametrize("pipelining", [True, False], ids=["pipelined", "one by one"])
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("step", SENDING)
+def test_a_fault_while_sending_is_told_and_never_a_false_success(
+    step: Step, fault: str, pipelining: bool
+) -> None:
+    with ScriptedServer() as server:
+        server.on(step, FAULTS[fault])
+        session = Session(endpoint(server), pipelining=pipelining)
+        session.open()
+        content = LARGE if step is Step.BODY else b"Subject: x\r\n\r\nhi\r\n"
+        result = session.send(envelope(content=content))
+
+        assert result.accepted is False
+        assert server.accepted == []
+        assert result.stage is SENDING[step]
+        _check_verdict(result, step, fault)
+        session.quit()
+
+
+def _check_verdict(result: Transaction, step: Step, fault: str) -> None:
+    verdict = result.verdict
+    told_no = fault in {"4xx", "5xx"}
+    assert verdict.uncertain == (step is Step.DOT and not told_no)
+    assert len(result.recipients) == 1
+    assert result.recipients[0].verdict.outcome is verdict.outcome
+    if fault == "5xx":
+        assert verdict.outcome is Outcome.PERMANENT
+    else:
+        assert verdict.outcome is Outcome.TEMPORARY
+    if not told_no:
+        assert verdict.reconnect
+        assert not result.usable
+        lost_before_the_dot = step is not Step.DOT
+        assert (verdict.scope is Scope.CONNECTION) == lost_before_the_dot
+    elif step is Step.MAIL:
+        assert verdict.scope is Scope.CONNECTION
+    elif step is Step.RCPT:
+        assert verdict.scope is Scope.RECIPIENT
+    else:
+        assert verdict.scope is Scope.MESSAGE
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_at_quit_changes_nothing(fault: str) -> None:
+    with ScriptedServer() as server:
+        server.on(Step.QUIT, FAULTS[fault])
+        session = Session(endpoint(server))
+        session.open()
+        result = session.send(envelope())
+        session.quit()
+        assert result.accepted
+        assert len(server.accepted) == 1
+        assert not session.usable
+
+
+@pytest.mark.parametrize("fault", ["4xx", "5xx"])
+@pytest.mark.parametrize("step", [Step.MAIL, Step.RCPT, Step.DATA, Step.DOT])
+def test_after_a_refusal_the_session_carries_the_next_message(step: Step, fault: str) -> None:
+    with ScriptedServer() as server:
+        server.on(step, FAULTS[fault])
+        session = opened(server)
+        assert not session.send(envelope()).accepted
+        assert session.usable
+        assert session.send(envelope("c@example.test")).accepted
+        assert [message.recipients for message in server.accepted] == [("c@example.test",)]
+        session.quit()
