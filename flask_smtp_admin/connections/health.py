@@ -72,7 +72,9 @@ def describe(
         return HealthWords("fail", secret[0], queue, advice=secret[1])
     health = connection.health
     if health.breaker is BreakerState.PAUSED:
-        return HealthWords("held", "Paused at its server's wish", queue, _goes_on(health, now))
+        # Without a failure it is a limit of ours, which the reason names.
+        state = "Paused at its server's wish" if health.failures else health.last_reason or "Paused"
+        return HealthWords("held", state, queue, _goes_on(health, now))
     if health.breaker is BreakerState.OPEN or health.failures:
         return _failing(health, queue, now, zone)
     if health.last_ok_at is not None:

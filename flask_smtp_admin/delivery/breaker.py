@@ -96,7 +96,8 @@ def note_success(connection: sa.Connection, connection_id: int, now: datetime) -
         "failing_since": None,
         "last_ok_at": now,
     }
-    was_open = ConnectionHealth.breaker != BreakerState.CLOSED
+    # A pause for a limit of ours comes without failures, and its end is no news.
+    was_open = ConnectionHealth.failures >= retry.FAILURES_TO_OPEN
     if _write(connection, connection_id, healed, was_open):
         return True
     _write(connection, connection_id, healed)

@@ -1,7 +1,7 @@
 """The sweep: what must happen although nobody rang.
 
-Owns taking back the messages of workers that are gone, giving up expired ones, and routing those
-that had no connection. Must not know SMTP.
+Owns taking back the messages of workers that are gone, giving up expired ones, routing those that
+had no connection, and having failover looked at. Must not know SMTP.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from ..models.message import RecipientStatus
 from ..models.transition import move
 from ..routing import assign_waiting
 from ..signals import Event
+from .failover import hand_over
 
 CRASHES_TO_QUARANTINE = 3
 BATCH = 500
@@ -32,6 +33,7 @@ def sweep(core: Core) -> int:
     expire(core)
     with core.database.write() as connection:
         assign_waiting(connection)
+    hand_over(core)
     return rescued
 
 

@@ -39,6 +39,7 @@ from .breaker import Trouble
 from .claim import Claimed
 from .decide import Decision, decide
 from .lease import Lease, Leases
+from .limits import allowance
 from .rack import Rack
 from .record import Carrier, Report
 
@@ -127,14 +128,7 @@ class Lane:
     def _batch(self, lease: Lease) -> bool:
         """Deliver one batch; ``False`` when there is no reason to ask for another."""
         with self._core.database.write() as connection:
-            batch = claim.claim(
-                connection,
-                self._carrier.id,
-                limit=self._batch_size,
-                token=lease.token,
-                now=self._core.now(),
-                lease=lease.lasts,
-            )
+            batch = self._claim(connection, lease)
         going = bool(batch)
         done: _Done | None = None
         for message in batch:
@@ -146,6 +140,16 @@ class Lane:
                 break
         self._conclude(done, lease)
         return going
+
+    def _claim(self, connection: sa.Connection, lease: Lease) -> list[Claimed]:
+        now = self._core.now()
+        carrier = self._carrier
+        limit = allowance(connection, carrier.id, carrier.limits, self._batch_size, now)
+        if not limit:
+            return []
+        return claim.claim(
+            connection, carrier.id, limit=limit, token=lease.token, now=now, lease=lease.lasts
+        )
 
     def _one(self, message: Claimed, done: _Done | None, lease: Lease) -> tuple[_Done | None, bool]:
         """Record the message before, then send this one; ``False`` ends the batch."""

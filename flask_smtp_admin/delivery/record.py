@@ -27,6 +27,7 @@ from ..outbox import inserted_id
 from ..smtp import Endpoint, Line, Reply, Stage, TlsFacts
 from .claim import Claimed
 from .decide import Decision
+from .limits import Limits
 
 MAX_REPLY = 4_000
 MAX_DIALOGUE = 60_000
@@ -43,6 +44,7 @@ class Carrier:
     max_sessions: int
     messages_per_session: int
     max_attempts: int | None
+    limits: Limits
 
     @classmethod
     def of(cls, connection: Connection, endpoint: Endpoint) -> Carrier:
@@ -54,6 +56,7 @@ class Carrier:
             max_sessions=connection.max_sessions,
             messages_per_session=connection.messages_per_session,
             max_attempts=connection.max_attempts,
+            limits=Limits.of(connection),
         )
 
 

@@ -37,6 +37,8 @@ class Attempt(Base):
         sa.Index(None, "message_id", "id"),
         sa.Index(None, "status", "id"),
         sa.Index(None, "connection_id", "id"),
+        # What a connection's limits count.
+        sa.Index(None, "connection_id", "started_at"),
         sa.Index(None, "recipient", "id"),
         sa.Index(None, "subject_key", "id"),
         sa.Index(None, "started_at", "id"),

@@ -410,6 +410,12 @@ def upgrade() -> None:
         unique=False,
     )
     op.create_index(
+        op.f("ix_smtp_admin_attempt_connection_id_started_at"),
+        "smtp_admin_attempt",
+        ["connection_id", "started_at"],
+        unique=False,
+    )
+    op.create_index(
         op.f("ix_smtp_admin_attempt_message_id_id"),
         "smtp_admin_attempt",
         ["message_id", "id"],
@@ -538,6 +544,9 @@ def downgrade() -> None:
     op.drop_index(op.f("ix_smtp_admin_attempt_smtp_code_id"), table_name="smtp_admin_attempt")
     op.drop_index(op.f("ix_smtp_admin_attempt_recipient_id"), table_name="smtp_admin_attempt")
     op.drop_index(op.f("ix_smtp_admin_attempt_message_id_id"), table_name="smtp_admin_attempt")
+    op.drop_index(
+        op.f("ix_smtp_admin_attempt_connection_id_started_at"), table_name="smtp_admin_attempt"
+    )
     op.drop_index(op.f("ix_smtp_admin_attempt_connection_id_id"), table_name="smtp_admin_attempt")
     op.drop_table("smtp_admin_attempt")
     op.drop_index(op.f("ix_smtp_admin_message_subject_key_id"), table_name="smtp_admin_message")
