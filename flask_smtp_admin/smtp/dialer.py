@@ -6,6 +6,7 @@ the connection would let a name change its mind, so there is none.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import ipaddress
 import socket
@@ -121,7 +122,8 @@ def _connect_one(target: Target, timeout: float) -> socket.socket:
         sock.settimeout(timeout)
         sock.connect(target.sockaddr)
         # Commands are small and each waits for its answer: waiting to fill a packet costs 40 ms.
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        with contextlib.suppress(OSError):
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     except BaseException:
         sock.close()
         raise

@@ -30,9 +30,14 @@ def patient(server: ScriptedServer, **changes: Any) -> Endpoint:
     return endpoint(server, **({"reply_timeout": 30.0, "final_timeout": 30.0} | changes))
 
 
+# The sessions of the running test; the fixture in conftest.py ends them.
+begun: list[Session] = []
+
+
 def opened(server: ScriptedServer, **changes: Any) -> Session:
-    """An open, patient session with *server*."""
+    """An open, patient session with *server*, which the test need not close."""
     session = Session(patient(server, **changes))
+    begun.append(session)
     session.open()
     return session
 

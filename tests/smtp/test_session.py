@@ -1,0 +1,504 @@
+"""A session with a scripted server: what is written, what is made of the replies, what is kept."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+
+import pytest
+
+from flask_smtp_admin.smtp import Failure, Outcome, Scope, Session, SessionError, Stage
+from tests.servers.scripted import (
+    EXTENSIONS,
+    PASSWORD,
+    Behaviour,
+    ScriptedServer,
+    Step,
+    identity,
+    leaving,
+    say,
+    self_signed,
+    write,
+)
+from tests.smtp.endpoints import ALICE, CONTENT, begun, endpoint, envelope, opened, patient
+
+
+def failure_of(session: Session) -> Failure | None:
+    with pytest.raises(SessionError) as caught:
+        session.open()
+    return caught.value.failure
+
+
+# ---------------------------------------------------------------- transactions
+
+
+@pytest.mark.parametrize("extensions", [EXTENSIONS, ()], ids=["pipelined", "plain"])
+def test_a_message_arrives_as_it_was(extensions: tuple[str, ...]) -> None:
+    content = b".first\r\n..\r\n.\r\nend\r\n" + b".x\r\n" * 40_000
+    with ScriptedServer(extensions=extensions) as server:
+        session = opened(server)
+        result = session.send(envelope("b@example.test", "c@example.test", content=content))
+        assert result.accepted
+        assert result.usable
+        assert result.stage is Stage.BODY
+        assert result.reply is not None
+        assert result.reply.enhanced == "2.0.0"
+        assert [r.accepted for r in result.recipients] == [True, True]
+        (message,) = server.accepted
+        assert message.content == content
+        assert message.recipients == ("b@example.test", "c@example.test")
+        session.quit()
+
+
+def test_bare_line_ends_never_reach_the_server() -> None:
+    smuggled = b"a\r\n\n.\nMAIL FROM:<evil@example.test>\r.\r\r\nb"
+    with ScriptedServer() as server:
+        session = opened(server)
+        assert session.send(envelope(content=smuggled)).accepted
+        session.quit()
+        content = server.accepted[0].content
+        assert content.count(b"\n") == content.count(b"\r") == content.count(b"\r\n")
+        assert not any(command.startswith("MAIL FROM:<evil") for command in server.commands)
+
+
+def test_each_recipient_has_an_outcome_of_its_own() -> None:
+    with ScriptedServer() as server:
+        server.on(Step.RCPT, say("550 5.1.1 nobody"), say("451 4.7.1 greylisted"))
+        session = opened(server)
+        result = session.send(envelope("x@example.test", "y@example.test", "z@example.test"))
+        assert result.accepted
+        assert [(r.address[0], r.verdict.outcome, r.verdict.scope) for r in result.recipients] == [
+            ("x", Outcome.PERMANENT, Scope.RECIPIENT),
+            ("y", Outcome.TEMPORARY, Scope.RECIPIENT),
+            ("z", Outcome.ACCEPTED, Scope.MESSAGE),
+        ]
+        assert server.accepted[0].recipients == ("z@example.test",)
+
+
+@pytest.mark.parametrize("pipelining", [True, False])
+def test_with_no_recipient_left_nothing_is_delivered(pipelining: bool) -> None:
+    with ScriptedServer() as server:
+        server.always(Step.RCPT, say("550 5.1.1 nobody"))
+        session = Session(patient(server), pipelining=pipelining)
+        begun.append(session)
+        session.open()
+        result = session.send(envelope("x@example.test", "y@example.test"))
+        assert not result.accepted
+        assert result.usable
+        assert result.verdict.scope is Scope.RECIPIENT
+        assert ("DATA" in server.commands) == pipelining
+        session.quit()
+        assert server.accepted == []
+
+
+def test_354_without_a_recipient_is_answered_with_the_lone_dot() -> None:
+    with ScriptedServer() as server:
+        server.on(Step.RCPT, say("550 5.1.1 nobody")).on(Step.DATA, say("354 go on then"))
+        session = opened(server)
+        result = session.send(envelope())
+        assert not result.accepted
+        assert result.usable
+        assert session.send(envelope("c@example.test")).accepted
+        assert [m.recipients for m in server.accepted] == [("c@example.test",)]
+        assert server.accepted[0].content == CONTENT
+
+
+def test_a_refused_mail_decides_for_all_recipients() -> None:
+    with ScriptedServer() as server:
+        server.on(Step.MAIL, say("550 5.7.1 not your sender"))
+        session = opened(server)
+        result = session.send(envelope("x@example.test", "y@example.test"))
+        assert result.stage is Stage.MAIL
+        assert {r.verdict.scope for r in result.recipients} == {Scope.MESSAGE}
+        assert result.usable
+        assert session.send(envelope()).accepted
+
+
+def test_many_recipients_go_out_in_groups() -> None:
+    addresses = tuple(f"r{number}@example.test" for number in range(350))
+    with ScriptedServer() as server:
+        session = opened(server)
+        result = session.send(envelope(*addresses))
+        assert result.accepted
+        assert server.accepted[0].recipients == addresses
+        assert len(result.recipients) == 350
+
+
+def test_too_many_recipients_go_to_the_next_transaction() -> None:
+    with ScriptedServer() as server:
+        server.on(Step.RCPT, say("250 ok"), say("452 4.5.3 too many recipients"))
+        session = opened(server)
+        result = session.send(envelope("x@example.test", "y@example.test"))
+        assert result.recipients[1].verdict.next_transaction
+        assert result.recipients[1].verdict.outcome is Outcome.TEMPORARY
+
+
+def test_421_on_a_reused_session_costs_the_message_nothing() -> None:
+    with ScriptedServer() as server:
+        session = opened(server)
+        assert session.send(envelope()).accepted
+        server.on(Step.MAIL, leaving)
+        result = session.send(envelope("c@example.test"))
+        assert result.verdict.scope is Scope.CONNECTION
+        assert result.verdict.reconnect
+        assert not result.usable
+        assert len(server.accepted) == 1
+        assert session.transactions == 2
+
+
+@pytest.mark.parametrize("words", ["421 4.4.2 idle too long", "250 2.0.0 taken"])
+def test_words_nobody_asked_for_are_never_an_answer(words: str) -> None:
+    """An extra reply would be taken for the next command's: every answer would be off by one."""
+
+    def twice(peer: object) -> None:
+        write(f"250 2.1.0 ok\r\n{words}\r\n".encode())(peer)  # type: ignore[arg-type]
+
+    with ScriptedServer(extensions=()) as server:
+        server.on(Step.DOT, twice)
+        session = opened(server)
+        # Whether the extra words are already here when the reply is read is a matter of luck.
+        if session.send(envelope()).usable:
+            result = session.send(envelope("c@example.test"))
+            assert not result.accepted
+            assert not result.usable
+            assert result.verdict.scope is Scope.CONNECTION
+        assert server.accepted == []
+
+
+@pytest.mark.parametrize("answer", [True, False])
+def test_the_callers_last_word_before_the_dot(answer: bool) -> None:
+    with ScriptedServer() as server:
+        session = opened(server)
+        asked: list[bool] = []
+
+        def before() -> bool:
+            asked.append(True)
+            return answer
+
+        result = session.send(envelope(), before_final_dot=before)
+        assert asked == [True]
+        assert result.accepted == answer
+        assert result.abandoned != answer
+        assert result.usable == answer
+        assert not result.verdict.uncertain
+        session.quit()
+        assert len(server.accepted) == answer
+
+
+def test_an_error_of_the_caller_before_the_dot_sends_nothing() -> None:
+    with ScriptedServer() as server:
+        session = opened(server)
+
+        def broken() -> bool:
+            raise LookupError("the database is gone")
+
+        with pytest.raises(LookupError):
+            session.send(envelope(), before_final_dot=broken)
+        assert not session.usable
+    assert server.accepted == []
+
+
+@pytest.mark.parametrize(
+    ("extensions", "changes", "words"),
+    [
+        (("SIZE 20",), {}, "5.3.4"),
+        ((), {"sender": "jörg@example.test"}, "5.6.7"),
+        ((), {"smtputf8": True}, "5.6.7"),
+        (EXTENSIONS, {"sender": "a@b>\r\nRCPT TO:<x@y"}, "command"),
+        (EXTENSIONS, {"recipients": ()}, "command"),
+    ],
+)
+def test_what_cannot_be_sent_is_found_without_asking(
+    extensions: tuple[str, ...], changes: dict[str, object], words: str
+) -> None:
+    with ScriptedServer(extensions=extensions) as server:
+        session = opened(server)
+        message = dataclasses.replace(envelope(), **changes)  # type: ignore[arg-type]
+        result = session.send(message)
+        assert words in result.verdict.summary
+        assert result.verdict.scope is Scope.MESSAGE
+        assert result.verdict.outcome is Outcome.PERMANENT
+        assert result.usable
+        assert server.commands == ["EHLO client.example.test"]
+
+
+def test_the_parameters_of_mail_are_what_the_server_offers() -> None:
+    message = dataclasses.replace(envelope(sender="jörg@example.test"), eight_bit=True)
+    with ScriptedServer() as server:
+        opened(server).send(message)
+        assert server.commands[1] == (
+            f"MAIL FROM:<jörg@example.test> SIZE={len(CONTENT)} BODY=8BITMIME SMTPUTF8"
+        )
+
+
+def test_a_refusal_before_the_dot_is_the_reason() -> None:
+    large = b"x" * 70 + b"\r\n"
+
+    def too_big(peer: object) -> None:
+        say("552 5.3.4 that is enough")(peer)  # type: ignore[arg-type]
+        raise OSError
+
+    with ScriptedServer(extensions=()) as server:
+        server.on(Step.BODY, too_big)
+        result = opened(server).send(envelope(content=large * 200_000))
+        assert result.reply is not None
+        assert result.reply.code == 552
+        assert result.verdict.scope is Scope.MESSAGE
+        assert result.verdict.outcome is Outcome.PERMANENT
+        assert not result.usable
+
+
+def test_the_deadline_ends_the_usefulness_of_a_session() -> None:
+    now = [0.0]
+    with ScriptedServer() as server:
+        session = Session(patient(server, session_deadline=100.0), lambda: now[0])
+        session.open()
+        assert session.usable
+        now[0] = 80.0
+        assert not session.usable
+        session.quit()
+
+
+def test_an_unopened_session_cannot_send() -> None:
+    with ScriptedServer() as server, pytest.raises(RuntimeError):
+        Session(patient(server)).send(envelope())
+
+
+# ---------------------------------------------------------------- TLS
+
+
+def test_starttls_forgets_what_was_said_in_clear() -> None:
+    tls = identity()
+    with ScriptedServer(tls=tls) as server:
+        session = opened(server, encryption="starttls", ca_certificate=tls.ca_pem, **ALICE)
+        assert session.tls is not None
+        assert session.tls.version in {"TLSv1.2", "TLSv1.3"}
+        assert "localhost" in session.tls.names
+        assert [c for c in server.commands if c.startswith("EHLO")] == [
+            "EHLO client.example.test"
+        ] * 2
+        assert "STARTTLS" not in session.extensions
+        assert session.send(envelope()).accepted
+        session.quit()
+
+
+def test_implicit_tls_and_a_pinned_certificate() -> None:
+    tls = identity()
+    with ScriptedServer(tls=tls, implicit=True) as server:
+        session = opened(server, encryption="implicit", ca_certificate=tls.certificate_pem)
+        assert session.send(envelope()).accepted
+
+
+@pytest.mark.parametrize(
+    ("tls", "trusted", "failure"),
+    [
+        (identity(expired=True), True, Failure.CERTIFICATE_EXPIRED),
+        (identity(not_yet=True), True, Failure.CERTIFICATE_NOT_YET_VALID),
+        (identity("mail.example.test"), True, Failure.CERTIFICATE_WRONG_NAME),
+        (identity(), False, Failure.CERTIFICATE_UNKNOWN_CA),
+        (self_signed(), False, Failure.CERTIFICATE_SELF_SIGNED),
+        (self_signed(), True, None),
+    ],
+    ids=["expired", "not yet", "wrong name", "unknown CA", "self-signed", "self-signed, trusted"],
+)
+@pytest.mark.parametrize("encryption", ["starttls", "implicit"])
+def test_certificates(tls: object, trusted: bool, failure: Failure | None, encryption: str) -> None:
+    with ScriptedServer(tls=tls, implicit=encryption == "implicit") as server:  # type: ignore[arg-type]
+        pem = tls.ca_pem if trusted else None  # type: ignore[attr-defined]
+        session = Session(patient(server, encryption=encryption, ca_certificate=pem, **ALICE))
+        if failure is None:
+            session.open()
+            session.quit()
+        else:
+            assert failure_of(session) is failure
+            assert not any(command.startswith("AUTH") for command in server.commands)
+
+
+@pytest.mark.parametrize(
+    ("step", "behaviour", "failure"),
+    [
+        (Step.EHLO, say("250-x\n250 SIZE 1"), Failure.STARTTLS_NOT_OFFERED),
+        (Step.STARTTLS, write(b"220 go\r\n250 injected\r\n"), Failure.TLS_INJECTED),
+        (Step.HANDSHAKE, write(b"250 not tls at all, this is\r\n"), Failure.TLS_FAILED),
+        (Step.BANNER, write(b"\x15\x03\x01\x00\x02\x02\x46\r\n"), Failure.TLS_EXPECTED),
+    ],
+)
+def test_starttls_stripped_injected_or_spoilt(
+    step: Step, behaviour: Behaviour, failure: Failure
+) -> None:
+    tls = identity()
+    with ScriptedServer(tls=tls) as server:
+        server.on(step, behaviour)
+        session = Session(
+            endpoint(server, encryption="starttls", ca_certificate=tls.ca_pem, **ALICE)
+        )
+        assert failure_of(session) is failure
+        assert not any(command.startswith("AUTH") for command in server.commands)
+
+
+def test_implicit_tls_with_a_server_that_greets_in_clear() -> None:
+    with ScriptedServer() as server:
+        assert failure_of(Session(patient(server, encryption="implicit"))) is Failure.TLS_NOT_SPOKEN
+
+
+def test_an_unreadable_ca_says_so() -> None:
+    with ScriptedServer(tls=identity(), implicit=True) as server:
+        session = Session(patient(server, encryption="implicit", ca_certificate="not PEM"))
+        assert failure_of(session) is Failure.CA_UNREADABLE
+
+
+# ---------------------------------------------------------------- AUTH
+
+
+@pytest.mark.parametrize("mechanism", ["auto", "PLAIN", "LOGIN", "CRAM-MD5"])
+def test_each_mechanism_logs_in_and_leaves_no_secret(mechanism: str) -> None:
+    tls = identity()
+    with ScriptedServer(tls=tls) as server:
+        session = opened(
+            server,
+            encryption="starttls",
+            ca_certificate=tls.ca_pem,
+            auth_mechanism=mechanism,
+            **ALICE,
+        )
+        assert session.mechanism == ("PLAIN" if mechanism == "auto" else mechanism)
+        _assert_no_secret(session)
+
+
+def _assert_no_secret(session: Session) -> None:
+    told = "\n".join(line.text for line in session.dialogue_since())
+    forms = (PASSWORD, "\0alice\0" + PASSWORD, "alice", f"user=alice\1auth=Bearer {PASSWORD}\1\1")
+    assert PASSWORD not in told
+    for form in forms:
+        assert base64.b64encode(form.encode()).decode() not in told
+    assert PASSWORD not in repr(session.endpoint)
+
+
+def test_a_password_that_the_server_repeats_is_blanked() -> None:
+    with ScriptedServer() as server:
+        server.on(Step.AUTH, say(f"535 5.7.8 '{PASSWORD}' is not the password"))
+        session = Session(patient(server, auth_mechanism="PLAIN", allow_plain_auth=True, **ALICE))
+        with pytest.raises(SessionError) as caught:
+            session.open()
+        assert PASSWORD not in str(caught.value)
+        assert caught.value.verdict.opens_breaker
+        _assert_no_secret(session)
+
+
+def test_one_login_is_tried_and_no_more() -> None:
+    with ScriptedServer() as server:
+        server.always(Step.AUTH, say("535 5.7.8 no"))
+        with pytest.raises(SessionError):
+            opened(server, **ALICE)
+        assert sum(command.startswith("AUTH") for command in server.commands) == 1
+
+
+@pytest.mark.parametrize(
+    ("offered", "changes", "expected"),
+    [
+        ("AUTH PLAIN LOGIN CRAM-MD5", {}, "CRAM-MD5"),
+        ("AUTH PLAIN LOGIN", {"allow_plain_auth": True}, "PLAIN"),
+        ("AUTH=LOGIN", {"allow_plain_auth": True}, "LOGIN"),
+        ("AUTH PLAIN LOGIN", {}, Failure.AUTH_IN_CLEAR),
+        ("AUTH PLAIN CRAM-MD5", {"auth_mechanism": "PLAIN"}, Failure.AUTH_IN_CLEAR),
+        ("AUTH GSSAPI", {}, Failure.AUTH_NO_COMMON_MECHANISM),
+        ("AUTH PLAIN", {"auth_mechanism": "CRAM-MD5"}, Failure.AUTH_NO_COMMON_MECHANISM),
+        ("8BITMIME", {}, Failure.AUTH_NOT_OFFERED),
+    ],
+)
+def test_without_tls_the_password_is_not_told(
+    offered: str, changes: dict[str, object], expected: str | Failure
+) -> None:
+    with ScriptedServer(extensions=(offered,)) as server:
+        session = Session(patient(server, **ALICE, **changes))
+        if isinstance(expected, Failure):
+            assert failure_of(session) is expected
+            assert len(server.commands) == 1
+        else:
+            session.open()
+            assert session.mechanism == expected
+            session.quit()
+
+
+def test_xoauth2_answers_the_error_with_an_empty_line_and_reads_the_refusal() -> None:
+    with ScriptedServer(extensions=("AUTH XOAUTH2",)) as server:
+        session = Session(patient(server, auth_mechanism="XOAUTH2", allow_plain_auth=True, **ALICE))
+        with pytest.raises(SessionError) as caught:
+            session.open()
+        assert caught.value.reply is not None
+        assert caught.value.reply.code == 535
+        assert server.commands[-1] == ""
+        assert any('"status":"401"' in line.text for line in session.dialogue_since())
+        _assert_no_secret(session)
+
+
+def test_challenges_without_end_are_cut_short() -> None:
+    with ScriptedServer() as server:
+        server.on(Step.AUTH, say("334 YQ==\n334 YQ==\n334 YQ==\n334 YQ=="))
+        session = Session(patient(server, auth_mechanism="CRAM-MD5", **ALICE))
+        assert failure_of(session) is Failure.NONSENSE
+
+
+# ---------------------------------------------------------------- names, bounds, dialogue
+
+
+def test_an_old_server_gets_helo() -> None:
+    with ScriptedServer() as server:
+        server.on(Step.EHLO, say("502 5.5.1 what?"))
+        session = opened(server)
+        assert server.commands == ["EHLO client.example.test", "HELO client.example.test"]
+        assert session.extensions == {}
+        assert session.send(envelope()).accepted
+
+
+def test_without_a_name_the_address_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("socket.gethostname", lambda: "machine")
+    with ScriptedServer() as server:
+        opened(server, local_hostname=None)
+        assert server.commands == ["EHLO [127.0.0.1]"]
+
+
+def test_long_lines_and_bare_newlines_are_tolerated_within_bounds() -> None:
+    with ScriptedServer() as server:
+        server.on(Step.BANNER, write(b"220-" + b"x" * 7000 + b"\n220 ok\n"))
+        session = opened(server)
+        assert session.greeting is not None
+        assert len(session.greeting.lines[0]) == 7000
+        assert max(len(line.text) for line in session.dialogue_since()) <= 1000
+
+
+def test_the_dialogue_of_an_attempt_is_its_own_and_has_no_message_bytes() -> None:
+    with ScriptedServer() as server:
+        session = opened(server)
+        session.send(envelope())
+        result = session.send(envelope("c@example.test"))
+        texts = [line.text for line in session.dialogue_since(result.mark)]
+        assert texts[0].startswith("MAIL FROM:<a@example.test>")
+        assert "RCPT TO:<c@example.test>" in texts
+        assert texts[-1] == "250 2.0.0 taken"
+        assert not any("hello" in text for text in texts)
+        assert any(f"{len(CONTENT)} bytes of message" in text for text in texts)
+
+
+def test_the_dialogue_is_bounded() -> None:
+    addresses = tuple(f"r{number}@example.test" for number in range(1000))
+    with ScriptedServer() as server:
+        session = opened(server)
+        result = session.send(envelope(*addresses))
+        lines = session.dialogue_since(result.mark)
+        assert len(lines) <= 401
+        assert "earlier lines left out" in lines[0].text
+        assert lines[-1].text == "250 2.0.0 taken"
+
+
+def test_rehearsing_sends_nothing_and_can_be_followed_by_a_message() -> None:
+    with ScriptedServer() as server:
+        session = opened(server)
+        result = session.rehearse(envelope())
+        assert result.accepted
+        assert result.stage is Stage.RCPT
+        assert "DATA" not in server.commands
+        assert server.commands[-1] == "RSET"
+        assert session.send(envelope()).accepted
+        session.reset()
+        assert session.usable
