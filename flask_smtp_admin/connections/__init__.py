@@ -6,8 +6,10 @@ Owns everything about a connection that is neither delivery nor a page. Must not
 from __future__ import annotations
 
 from .defaults import from_mail_settings
-from .health import HealthWords, describe, password_unreadable
-from .presets import PRESETS, Preset
+from .drivers import DRIVERS
+from .health import HealthWords, describe, password_unreadable, waiting_counts
+from .passwords import STRICT_RULES
+from .presets import BY_KEY, PRESETS, Preset
 from .rules import DEFAULTS, FIELDS, SECRET_FIELDS, Checked, check
 from .trial import endpoint_of, record, run, transient, trial_endpoint
 from .writes import (
@@ -24,11 +26,14 @@ from .writes import (
 )
 
 __all__ = [
+    "BY_KEY",
     "DEFAULTS",
+    "DRIVERS",
     "FIELDS",
     "ORDER",
     "PRESETS",
     "SECRET_FIELDS",
+    "STRICT_RULES",
     "Checked",
     "HealthWords",
     "Preset",
@@ -50,4 +55,5 @@ __all__ = [
     "transient",
     "trial_endpoint",
     "update",
+    "waiting_counts",
 ]

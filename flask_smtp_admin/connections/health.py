@@ -1,19 +1,25 @@
 """How a connection fares, in a mark and a sentence.
 
-Owns the words of health that list, overview and command line have in common. Pure: must not know
-the database or the clock, which are handed in.
+Owns the words of health that list, overview and command line have in common, and the count of the
+messages that wait. Must not know the clock, which is handed in.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
 
 from flask_smtp_admin import wording
 from flask_smtp_admin.crypto import KeyRing
 from flask_smtp_admin.errors import SecretUnreadable
-from flask_smtp_admin.models import BreakerState, Connection, ConnectionHealth
+from flask_smtp_admin.models import BreakerState, Connection, ConnectionHealth, Message, Status
 from flask_smtp_admin.wording import Count
+
+COUNT_LIMIT = 100_000
 
 
 @dataclass(frozen=True)
@@ -82,6 +88,21 @@ def describe(
             "ok", f"Works, last used {wording.relative(health.last_ok_at, now)}", queue
         )
     return HealthWords("wait", "Not used yet", queue)
+
+
+def waiting_counts(session: Session, found: Iterable[Connection]) -> dict[int, Count]:
+    """Return how many messages wait for each connection; counting stops at 100,000."""
+    counts = {}
+    for connection in found:
+        some = (
+            sa.select(Message.id)
+            .where(Message.connection_id == connection.id, Message.status == Status.QUEUED)
+            .limit(COUNT_LIMIT + 1)
+            .subquery()
+        )
+        number = session.scalar(sa.select(sa.func.count()).select_from(some)) or 0
+        counts[connection.id] = Count(min(number, COUNT_LIMIT), number > COUNT_LIMIT)
+    return counts
 
 
 def password_unreadable(connection: Connection, keys: KeyRing) -> str:

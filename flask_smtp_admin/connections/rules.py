@@ -251,28 +251,28 @@ class _Check:
             self._text("username", 255, "Please enter a username of 1 to 255 characters.")
 
     def _password(self, required: bool) -> None:
-        new, confirmed = self.given["password"], self.given["confirm_password"]
-        if new or confirmed:
-            self._new_password(new, confirmed)
+        new = self.given["password"]
+        if self.confirmed and new != self.given["confirm_password"]:
+            self._wrong("confirm_password", passwords.UNEQUAL)
+        if new:
+            objection = passwords.objection(new, self.config.password_policy)
+            if objection:
+                self._wrong("password", objection)
+            self.found.password = new
         elif self.given.get("clear_password"):
             self.found.forget_password = True
         elif self.stored is None:
             if required and self.found.values["use_auth"]:
                 self._wrong("password", passwords.MISSING)
         elif self.stored.password_token is not None and self._leads_elsewhere(self.stored):
-            if self.found.values["use_auth"]:
-                self._wrong("password", passwords.AGAIN)
-            else:
-                # Kept, it could be sent to the new server by switching authentication on again.
-                self.found.forget_password = True
+            self._forget_or_ask()
 
-    def _new_password(self, new: str, confirmed: str) -> None:
-        if self.confirmed and new != confirmed:
-            self._wrong("confirm_password", passwords.UNEQUAL)
-        objection = passwords.objection(new, self.config.password_policy) if new else ""
-        if objection:
-            self._wrong("password", objection)
-        self.found.password = new or None
+    def _forget_or_ask(self) -> None:
+        if self.found.values["use_auth"]:
+            self._wrong("password", passwords.AGAIN)
+        else:
+            # Kept, it could be sent to the new server by switching authentication on again.
+            self.found.forget_password = True
 
     def _leads_elsewhere(self, stored: Connection) -> bool:
         return any(

@@ -114,7 +114,7 @@ def _test_message(connection: Connection, endpoint: Endpoint, core: Core, to: st
     )
     draft = Draft(
         subject=f"Test message from {site}",
-        sender=(connection.sender_name, connection.sender_address),
+        sender=(connection.sender_name or "", connection.sender_address),
         to=(to,),
         text=text,
         headers={"Auto-Submitted": "auto-generated"},

@@ -10,10 +10,11 @@ is registered in another way has no action and is refused. The function's name i
 
 from __future__ import annotations
 
+import hmac
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from flask import Blueprint, Response, abort, current_app, g, request
+from flask import Blueprint, Response, abort, current_app, g, request, session
 from flask_wtf.csrf import generate_csrf, validate_csrf
 from wtforms.validators import ValidationError
 
@@ -25,6 +26,8 @@ ACTIONS = frozenset(
 )
 OPEN = "open"
 """For what holds no data: style sheets and scripts. The page of a refusal needs them."""
+PROBE = "probe"
+"""For the report that monitoring reads: its bearer token opens it, or else the action ``view``."""
 
 blueprint = Blueprint(
     "smtp_admin",
@@ -57,7 +60,7 @@ def route(rule: str, *, action: str, methods: tuple[str, ...] = ("GET",)) -> Cal
 
     :param action: one of :data:`ACTIONS`; :data:`OPEN` only for what holds no data.
     """
-    if action not in ACTIONS | {OPEN}:
+    if action not in ACTIONS | {OPEN, PROBE}:
         raise ValueError(f"{action!r} is no action; known are {', '.join(sorted(ACTIONS))}.")
 
     def register(view: View) -> View:
@@ -108,9 +111,20 @@ def guard() -> None:
         return
     if action is None:
         abort(403)
-    require(action)
+    if action == PROBE:
+        action = None if probe_token_given() else "view"
+    if action is not None:
+        require(action)
     if request.method not in ("GET", "HEAD", "OPTIONS"):
         check_csrf()
+
+
+def probe_token_given() -> bool:
+    """Tell whether the request carries ``SMTP_ADMIN_PROBE_TOKEN`` as a bearer token (RFC 6750)."""
+    token, sent = core().config.probe_token, request.authorization
+    if not token or sent is None or sent.type != "bearer" or not sent.token:
+        return False
+    return hmac.compare_digest(sent.token.encode(), token.encode())
 
 
 class CSRFFailed(Exception):
@@ -172,3 +186,11 @@ def add_headers(response: Response) -> Response:
     if declared_action(request.endpoint) != OPEN:
         response.headers["Cache-Control"] = "no-store"
     return response
+
+
+def client() -> str:
+    """Return what tells one user from another, as far as these pages can know it.
+
+    Flask-Login keeps the user's number in the session; without it, the address has to do.
+    """
+    return f"{request.remote_addr} {session.get('_user_id', '')}"

@@ -18,12 +18,13 @@ from .access import blueprint, route
 from .formatting import Formatter
 
 NAVIGATION = (
-    ("Overview", "overview"),
-    ("Connections", "connections"),
-    ("Queue", "queue"),
-    ("Log", "log"),
+    ("Overview", "overview", ()),
+    ("Connections", "connections", ("test",)),
+    ("Queue", "queue", ()),
+    ("Log", "log", ("messages",)),
 )
-"""Label and page, in the order of the navigation. A page is shown once it has a start view."""
+"""Label, page, and the pages that belong to it, in the order of the navigation. A page is shown
+once it has a start view."""
 
 START_VIEWS = ("show", "list")
 
@@ -40,11 +41,11 @@ class NavigationItem:
 def navigation() -> list[NavigationItem]:
     """Return the pages that exist in this application."""
     items = []
-    for label, page in NAVIGATION:
+    here = (request.endpoint or "").removeprefix(f"{blueprint.name}.").partition("_")[0]
+    for label, page, parts in NAVIGATION:
         endpoint = start_of(page)
         if endpoint is not None:
-            here = (request.endpoint or "").removeprefix(f"{blueprint.name}.")
-            current = here == page or here.startswith(f"{page}_")
+            current = here in (page, *parts)
             items.append(NavigationItem(label, url_for(endpoint), current))
     return items
 

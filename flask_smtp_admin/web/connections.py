@@ -1,0 +1,250 @@
+"""The pages of the connections: list, form, order, switch, copy, deletion.
+
+Owns what a person sees of them and the answers to their buttons. Rules and changes are in
+:mod:`flask_smtp_admin.connections`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+from flask import abort, flash, render_template, request
+from werkzeug.wrappers import Response
+
+from flask_smtp_admin import connections
+from flask_smtp_admin.connections import HealthWords
+from flask_smtp_admin.errors import (
+    ConfigurationError,
+    ConnectionRefused,
+    InvalidConnection,
+    UnknownConnection,
+)
+from flask_smtp_admin.models import Connection
+from flask_smtp_admin.wording import counted
+
+from . import access, connection_form
+from .access import route
+from .rendering import see_other
+
+GET_POST = ("GET", "POST")
+POST = ("POST",)
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of the list: a connection and how it fares."""
+
+    connection: Connection
+    health: HealthWords
+
+
+@route("/connections/", action="view")
+def connections_list() -> str:
+    """Show every connection in the order of use, with its health."""
+    core = access.core()
+    with core.database.session() as session:
+        found = session.scalars(sa.select(Connection).order_by(*connections.ORDER)).all()
+        waiting = connections.waiting_counts(session, found)
+    rows = [
+        Row(
+            connection,
+            connections.describe(
+                connection,
+                waiting=waiting[connection.id],
+                now=core.now(),
+                zone=core.config.zone,
+                keys=core.keys,
+            ),
+        )
+        for connection in found
+    ]
+    return render_template("smtp_admin/connections/list.html", rows=rows, first_line=_answer(rows))
+
+
+def _answer(rows: list[Row]) -> str:
+    """Return the first line of the list, which tells whether the servers are healthy."""
+    enabled = [row for row in rows if row.connection.enabled]
+    broken = [row for row in enabled if row.health.mark == "fail"]
+    if not rows:
+        return ""
+    if not enabled:
+        return "No connection is enabled, so no mail can leave. Enable one."
+    if broken:
+        verb = "needs" if len(broken) == 1 else "need"
+        return f"{len(broken)} of {counted(len(enabled), 'enabled connection')} {verb} attention."
+    one = len(enabled) == 1
+    return "It carries all mail." if one else "All of them are ready to carry mail."
+
+
+# ---------------------------------------------------------------- the form
+
+
+@route("/connections/new", action="configure", methods=GET_POST)
+def connections_new() -> str | Response | tuple[str, int]:
+    """Show the empty form, or store a new connection."""
+    if request.method == "GET":
+        return form_page(None, {**connection_form.blank(), **_preset_values()})
+    typed = connection_form.read(request.form)
+    try:
+        number = connections.create(access.core(), typed)
+    except InvalidConnection as error:
+        return form_page(None, typed, error.errors), 422
+    except ConfigurationError as error:
+        return form_page(None, typed, {"password": str(error)}), 422
+    flash(f"“{typed['caption'].strip()}” is stored. Test it once before you rely on it.", "success")
+    return see_other("test_show", connection_id=number)
+
+
+@route("/connections/<int:connection_id>/", action="configure", methods=GET_POST)
+def connections_edit(connection_id: int) -> str | Response | tuple[str, int]:
+    """Show a connection's form, or store what was changed."""
+    stored = stored_or_404(connection_id)
+    if request.method == "GET":
+        return form_page(stored, {**connection_form.of_stored(stored), **_preset_values()})
+    typed = connection_form.read(request.form)
+    try:
+        connections.update(access.core(), connection_id, typed)
+    except InvalidConnection as error:
+        return form_page(stored, typed, error.errors), 422
+    except ConfigurationError as error:
+        return form_page(stored, typed, {"password": str(error)}), 422
+    except UnknownConnection:
+        abort(404)
+    flash(_saved(stored, typed), "success")
+    return see_other("connections_list")
+
+
+def form_page(
+    stored: Connection | None,
+    values: dict[str, Any],
+    errors: dict[str, str] | None = None,
+    **more: Any,
+) -> str:
+    """Return the page of the form.
+
+    :param values: what the inputs show; passwords among them are left out.
+    :param more: further names for the template: the report of a test.
+    """
+    core = access.core()
+    with core.database.session() as session:
+        everybody = session.scalars(sa.select(Connection).order_by(*connections.ORDER)).all()
+    others = [one for one in everybody if stored is None or one.id != stored.id]
+    shown = connection_form.shown(values)
+    form = connection_form.form_of(
+        core.config,
+        others,
+        {**shown, **more.pop("shown", {})},
+        errors,
+        has_password=stored is not None and stored.password_token is not None,
+    )
+    return render_template(
+        "smtp_admin/connections/edit.html",
+        form=form,
+        stored=stored,
+        unreadable=connections.password_unreadable(stored, core.keys) if stored else "",
+        advanced_open=form.any_wrong(*connection_form.ADVANCED),
+        presets=connections.PRESETS,
+        default_attempts=core.config.max_attempts,
+        preset=connections.BY_KEY.get(request.args.get("preset", "")),
+        **more,
+    )
+
+
+def stored_or_404(connection_id: int) -> Connection:
+    """Return a connection, or answer that nothing is here."""
+    with access.core().database.session() as session:
+        found = session.get(Connection, connection_id)
+    if found is None:
+        abort(404, "There is no such connection. It may have been deleted since.")
+    return found
+
+
+def _preset_values() -> dict[str, Any]:
+    preset = connections.BY_KEY.get(request.args.get("preset", ""))
+    if preset is None:
+        return {}
+    values = {"host": preset.host, "port": preset.port, "encryption": preset.encryption}
+    if preset.username:
+        values["username"] = preset.username
+    return values
+
+
+def _saved(stored: Connection, typed: dict[str, Any]) -> str:
+    words = f"“{typed['caption'].strip()}” is saved."
+    if typed.get("clear_password") and not typed.get("password"):
+        return f"{words} Its stored password was cleared."
+    if stored.password_token is not None and not typed["use_auth"]:
+        with access.core().database.session() as session:
+            now = session.get(Connection, stored.id)
+        if now is not None and now.password_token is None:
+            return f"{words} Its password was removed, since it belonged to other settings."
+    return words
+
+
+# ---------------------------------------------------------------- the buttons of the list
+
+
+@route("/connections/<int:connection_id>/enable", action="configure", methods=POST)
+def connections_enable(connection_id: int) -> Response:
+    """Enable a connection."""
+    stored = stored_or_404(connection_id)
+    connections.enable(access.core(), connection_id)
+    flash(f"“{stored.caption}” is enabled and tried with the next message.", "success")
+    return see_other("connections_list")
+
+
+@route("/connections/<int:connection_id>/disable", action="configure", methods=POST)
+def connections_disable(connection_id: int) -> Response:
+    """Disable a connection, unless it is the only enabled one."""
+    stored = stored_or_404(connection_id)
+    try:
+        connections.disable(access.core(), connection_id)
+    except ConnectionRefused as error:
+        flash(str(error), "error")
+    else:
+        flash(
+            f"“{stored.caption}” is disabled. Its waiting messages go to the other connections.",
+            "success",
+        )
+    return see_other("connections_list")
+
+
+@route("/connections/<int:connection_id>/move", action="configure", methods=POST)
+def connections_move(connection_id: int) -> Response:
+    """Move a connection one place up or down in the order of use."""
+    stored = stored_or_404(connection_id)
+    places = -1 if request.form.get("direction") == "up" else 1
+    connections.move(access.core(), connection_id, places)
+    flash(f"“{stored.caption}” was moved {'up' if places < 0 else 'down'}.", "success")
+    return see_other("connections_list")
+
+
+@route("/connections/<int:connection_id>/clone", action="configure", methods=POST)
+def connections_clone(connection_id: int) -> Response:
+    """Copy a connection and lead to the copy."""
+    stored = stored_or_404(connection_id)
+    number = connections.clone(access.core(), connection_id)
+    flash(
+        f"This is a copy of “{stored.caption}”. It is disabled until you enable it.",
+        "success",
+    )
+    return see_other("connections_edit", connection_id=number)
+
+
+@route("/connections/<int:connection_id>/delete", action="configure", methods=GET_POST)
+def connections_delete(connection_id: int) -> str | Response:
+    """Ask whether to delete a connection, and delete it."""
+    stored = stored_or_404(connection_id)
+    if request.method == "POST":
+        try:
+            connections.delete(access.core(), connection_id)
+        except ConnectionRefused as error:
+            flash(str(error), "error")
+        else:
+            flash(f"“{stored.caption}” is deleted.", "success")
+        return see_other("connections_list")
+    with access.core().database.session() as session:
+        waiting = connections.waiting_counts(session, [stored])[stored.id]
+    return render_template("smtp_admin/connections/delete.html", connection=stored, waiting=waiting)

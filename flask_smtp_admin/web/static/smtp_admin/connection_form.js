@@ -1,0 +1,37 @@
+// Comfort for the form of a connection: presets fill in at once, the port follows the encryption.
+// Everything here works without it too, with one more click.
+"use strict";
+
+(() => {
+  const PORTS = { none: "25", starttls: "587", implicit: "465" };
+  const form = document.getElementById("connection");
+  const preset = document.getElementById("preset");
+  if (!form || !preset) return;
+  const { host, port, encryption, username } = form.elements;
+
+  function suggest() {
+    port.placeholder = PORTS[encryption.value] || "";
+  }
+
+  encryption.addEventListener("change", () => {
+    // A port that somebody chose on purpose stays.
+    if (Object.values(PORTS).includes(port.value)) port.value = PORTS[encryption.value];
+    suggest();
+  });
+  suggest();
+
+  preset.form.addEventListener("submit", (event) => event.preventDefault());
+  preset.form.querySelector("button").hidden = true;
+  preset.addEventListener("change", () => {
+    const chosen = preset.selectedOptions[0];
+    const remark = document.getElementById("preset-remark");
+    remark.textContent = chosen.dataset.remark || "";
+    remark.hidden = !chosen.dataset.remark;
+    if (!chosen.value) return;
+    host.value = chosen.dataset.host;
+    port.value = chosen.dataset.port;
+    encryption.value = chosen.dataset.encryption;
+    if (chosen.dataset.username) username.value = chosen.dataset.username;
+    suggest();
+  });
+})();
