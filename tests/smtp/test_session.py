@@ -253,10 +253,11 @@ def test_the_deadline_ends_the_usefulness_of_a_session() -> None:
     with ScriptedServer() as server:
         session = Session(patient(server, session_deadline=100.0), lambda: now[0])
         session.open()
-        assert session.usable
-        now[0] = 80.0
-        assert not session.usable
-        session.quit()
+        usable = []
+        for now[0] in (0.0, 60.0, 80.0, 200.0):
+            usable.append(session.usable)
+        assert usable == [True, True, False, False]
+        session.abort()
 
 
 def test_an_unopened_session_cannot_send() -> None:
