@@ -11,7 +11,15 @@ from dataclasses import dataclass
 from datetime import datetime, timezone, tzinfo
 
 from . import retry, wording
-from .models import BreakerState, Connection, ConnectionHealth, Message, Status
+from .models import (
+    Attempt,
+    AttemptStatus,
+    BreakerState,
+    Connection,
+    ConnectionHealth,
+    Message,
+    Status,
+)
 from .smtp import Stage
 
 
@@ -55,6 +63,12 @@ class Explanation:
     next_at: datetime | None = None
 
     @property
+    def detail(self) -> str:
+        """What happened, to stand beside the state: "Greylisted (451 4.7.1) at RCPT TO."."""
+        rest = self.happened.removeprefix(f"{self.state}: ")
+        return rest[:1].upper() + rest[1:] if rest.strip(".") != self.state else ""
+
+    @property
     def sentence(self) -> str:
         """Both sentences, one after the other."""
         return f"{self.happened} {self.follows}".rstrip()
@@ -81,6 +95,19 @@ def max_attempts(message: Message, around: Surroundings) -> int:
     connection = around.connection_of(message)
     own = connection.max_attempts if connection is not None else None
     return message.max_attempts or own or around.max_attempts
+
+
+def explain_attempt(attempt: Attempt) -> str:
+    """Return what became of an attempt, as a sentence."""
+    if attempt.status is AttemptStatus.IN_PROGRESS:
+        by = f" by {attempt.worker}" if attempt.worker else ""
+        return f"Being sent{by}."
+    if attempt.status is AttemptStatus.SUCCESS:
+        said = (attempt.reply or "").strip()
+        return f"Accepted by {attempt.host}" + (f": {said}" if said else ".")
+    why = cause(attempt.reason, attempt.smtp_code, attempt.enhanced_code, attempt.stage)
+    spent = "" if attempt.counted else " It spent none of the message's tries."
+    return f"{why[:1].upper()}{why[1:]}.{spent}"
 
 
 def code_words(code: int | None, enhanced: str | None) -> str:
@@ -200,7 +227,7 @@ def _broken(
             "warn",
             "Paused",
             f"Waiting: {name} is paused: {why}.",
-            f"It goes on {again}; the message has spent no try on this.",
+            f"Goes on {again}, without spending a try.",
             ready_at,
         )
     since = (
@@ -212,7 +239,7 @@ def _broken(
         "warn",
         "Waiting",
         f"Waiting: {name} has been failing{since}: {why}.",
-        f"It is tried again {again}; the message has spent no try on this.",
+        f"Tried again {again}, without spending a try.",
         ready_at,
     )
 

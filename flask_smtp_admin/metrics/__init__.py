@@ -12,13 +12,16 @@ from flask_smtp_admin.core import Core
 from . import problems, reading
 from .reading import connection_state
 from .records import ConnectionFacts, Problem, Snapshot, WorkerFacts
+from .report import as_data, first_line
 
 __all__ = [
     "ConnectionFacts",
     "Problem",
     "Snapshot",
     "WorkerFacts",
+    "as_data",
     "connection_state",
+    "first_line",
     "take",
 ]
 
@@ -30,4 +33,6 @@ def take(core: Core, dispatch: str) -> Snapshot:
     :raises OutboxUnavailable: the database cannot be reached.
     """
     snapshot = reading.read(core, dispatch)
-    return replace(snapshot, problems=tuple(problems.find(snapshot)))
+    found = tuple(problems.find(snapshot))
+    notes = tuple(problems.find_notes(snapshot, found))
+    return replace(snapshot, problems=found, notes=notes)

@@ -51,6 +51,24 @@ def find(snapshot: Snapshot) -> list[Problem]:
     return found
 
 
+def find_notes(snapshot: Snapshot, problems: Sequence[Problem]) -> list[Problem]:
+    """Return what is worth a look although it keeps nothing back."""
+    notes = []
+    if snapshot.failed_today:
+        were = wording.agreeing(snapshot.failed_today, "was", "were")
+        sentence = f"{wording.counted(snapshot.failed_today, 'message')} {were} given up today."
+        notes.append(Problem("failed_today", sentence))
+    if snapshot.held:
+        wait = wording.agreeing(snapshot.held, "is held and waits", "are held and wait")
+        sentence = f"{wording.counted(snapshot.held, 'message')} {wait} for somebody to decide."
+        notes.append(Problem("held", sentence))
+    idle = not snapshot.workers and snapshot.dispatch in ("rq", "none")
+    if idle and all(problem.code != "no_worker" for problem in problems):
+        remedy, command = REMEDIES[snapshot.dispatch]
+        notes.append(Problem("idle", "No worker runs; nothing waits for one yet.", remedy, command))
+    return notes
+
+
 def _worker_problem(snapshot: Snapshot) -> Problem | None:
     """Report that messages are due and nobody delivers them."""
     age = snapshot.oldest_due_age

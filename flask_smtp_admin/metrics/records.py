@@ -16,7 +16,7 @@ class Problem:
     """Something that keeps messages back, or soon will.
 
     :param code: a word for machines: ``no_worker``, ``no_connection``, ``connection_failing``,
-        ``stalled``, ``unrouted``.
+        ``stalled``, ``unrouted``; those of notes are at :attr:`Snapshot.notes`.
     :param sentence: what is the matter.
     :param remedy: what to do about it.
     :param command: what to type, where the remedy ends with a command.
@@ -94,6 +94,8 @@ class Snapshot:
     last_seen_at: datetime | None
     last_sweep_at: datetime | None
     problems: tuple[Problem, ...] = ()
+    notes: tuple[Problem, ...] = ()
+    """What is worth a look and keeps nothing back: ``failed_today``, ``held``, ``idle``."""
 
     @property
     def healthy(self) -> bool:

@@ -5,7 +5,17 @@ Must not know Flask: the pages and the command line hand it a text.
 
 from __future__ import annotations
 
-from .language import Known, Language, NotUnderstood, Search, Term, Word, read, term
+from .language import (
+    Known,
+    Language,
+    NotUnderstood,
+    Search,
+    Term,
+    Word,
+    among,
+    read,
+    term,
+)
 from .lists import ATTEMPTS, MESSAGES
 
 __all__ = [
@@ -17,6 +27,7 @@ __all__ = [
     "Search",
     "Term",
     "Word",
+    "among",
     "read",
     "term",
 ]

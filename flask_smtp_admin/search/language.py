@@ -14,7 +14,6 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone, tzinfo
-from enum import Enum
 from typing import Any, TypeAlias
 
 from flask_smtp_admin.paging import Criterion, Listed
@@ -167,7 +166,7 @@ def _status(value: str, language: Language) -> tuple[Any, ...]:
     return found
 
 
-def among(column: Any, values: Iterable[Enum]) -> Criterion:
+def among(column: Any, values: Iterable[Any]) -> Criterion:
     """Return the condition that a column has one of the values.
 
     :param column: an index over it and the id is there.

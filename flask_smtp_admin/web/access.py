@@ -90,7 +90,8 @@ def core() -> Core:
 
 def may(action: str) -> bool:
     """Tell whether the host allows ``action``; asked once a request."""
-    asked: dict[str, bool] = g.setdefault("smtp_admin_allowed", {})
+    # Not in g: code and tests of the host may keep one application context over several requests.
+    asked: dict[str, bool] = request.environ.setdefault("smtp_admin.allowed", {})
     if action not in asked:
         asked[action] = state().allowed(action)
     return asked[action]
@@ -99,7 +100,7 @@ def may(action: str) -> bool:
 def require(action: str) -> None:
     """Refuse the request with 403 unless the host allows ``action`` as well."""
     if not may(action):
-        g.smtp_admin_refused = action
+        request.environ["smtp_admin.refused"] = action
         abort(403)
 
 

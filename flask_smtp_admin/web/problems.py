@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
-from flask import abort, current_app, g, render_template, request
+from flask import abort, current_app, render_template, request
 from flask_wtf.csrf import CSRFError
 from werkzeug.exceptions import HTTPException
 
@@ -47,7 +47,11 @@ def refused(error: HTTPException) -> tuple[str, int]:
     """Say that the host does not allow it; in debug mode, say to the developer what to write."""
     del error
     state = access.state()
-    action = g.get("smtp_admin_refused") or access.declared_action(request.endpoint) or "view"
+    action = (
+        request.environ.get("smtp_admin.refused")
+        or access.declared_action(request.endpoint)
+        or "view"
+    )
     page = render_template(
         "smtp_admin/problems/refused.html",
         action=action,

@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from flask import Response, current_app, redirect, request, url_for
+from flask import Response, current_app, g, redirect, request, url_for
 from werkzeug.wrappers import Response as BaseResponse
 
 from . import access
@@ -41,7 +41,8 @@ class NavigationItem:
 def navigation() -> list[NavigationItem]:
     """Return the pages that exist in this application."""
     items = []
-    here = (request.endpoint or "").removeprefix(f"{blueprint.name}.").partition("_")[0]
+    page_here = (request.endpoint or "").removeprefix(f"{blueprint.name}.").partition("_")[0]
+    here = g.get("smtp_admin_part") or page_here
     for label, page, parts in NAVIGATION:
         endpoint = start_of(page)
         if endpoint is not None:

@@ -1,0 +1,123 @@
+"""What part of a list an address asks for: tab, search text and connection.
+
+Owns the reading of the address, the links that change one part of it, and the searches that the
+page explains. Must not know how rows are found or shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+from flask import request, url_for
+
+from flask_smtp_admin import search
+from flask_smtp_admin.models import Connection
+from flask_smtp_admin.paging import Criterion
+from flask_smtp_admin.search import Known, Language, Search
+
+from . import access
+from .access import blueprint
+
+PARTS = ("tab", "q", "connection", "size")
+"""The parts of an address that stay when one follows a link inside a list."""
+
+
+@dataclass(frozen=True)
+class Tab:
+    """A group of states that the list shows together.
+
+    :param name: its word in the address; empty for the first tab.
+    """
+
+    name: str
+    label: str
+    statuses: tuple[Any, ...] = ()
+
+
+@dataclass(frozen=True)
+class Filter:
+    """What an address asks for.
+
+    ``connections``: captions by id, for the choice and for the search.
+    """
+
+    endpoint: str
+    language: Language
+    tabs: Sequence[Tab]
+    tab: Tab | None
+    """``None`` while the search names states itself."""
+    search: Search
+    connection: int | None
+    connections: Mapping[int, str]
+
+    @property
+    def understood(self) -> bool:
+        """Whether the search may be run."""
+        return not self.search.problems
+
+    @property
+    def narrowed(self) -> bool:
+        """Whether more than the tab decides which rows are shown."""
+        return bool(self.search.text.strip()) or self.connection is not None
+
+    @property
+    def statuses(self) -> tuple[Any, ...]:
+        """The states that the list shows; empty for all."""
+        if self.search.statuses:
+            return self.search.statuses
+        return self.tab.statuses if self.tab else ()
+
+    def criteria(self, statuses: Sequence[Any] | None = None) -> list[Criterion]:
+        """Return the conditions of the list.
+
+        :param statuses: other states than those that the address asks for.
+        """
+        wanted = self.statuses if statuses is None else tuple(statuses)
+        conditions = [self.language.status_criterion(wanted)] if wanted else []
+        if self.connection is not None:
+            column = self.language.table.id.class_.connection_id
+            conditions.append(search.among(column, [self.connection]))
+        return [*conditions, *self.search.criteria]
+
+    def url(self, endpoint: str | None = None, **changes: Any) -> str:
+        """Return the address with some parts changed; cursors are left out unless given."""
+        parts = {name: request.args.get(name) for name in PARTS} | changes
+        given = {name: value for name, value in parts.items() if value not in (None, "")}
+        return url_for(f"{blueprint.name}.{endpoint or self.endpoint}", **given)
+
+    def only(self, word: str, value: str) -> str:
+        """Return the address of the list with one term alone, for a clicked value."""
+        return self.url(q=search.term(word, value), connection=None)
+
+
+def read(
+    connection: sa.Connection, endpoint: str, language: Language, tabs: Sequence[Tab]
+) -> Filter:
+    """Read the present request's address."""
+    captions = {
+        row.id: row.caption
+        for row in connection.execute(
+            sa.select(Connection.id, Connection.caption).order_by(
+                Connection.position, Connection.id
+            )
+        )
+    }
+    core = access.core()
+    known = Known(now=core.now(), zone=core.config.zone, connections=captions)
+    found = search.read(request.args.get("q", ""), language, known)
+    wanted = request.args.get("tab", "")
+    tab = next((tab for tab in tabs if tab.name == wanted), tabs[0])
+    chosen = request.args.get("connection", "", type=str)
+    number = int(chosen) if chosen.isdecimal() and int(chosen) in captions else None
+    return Filter(
+        endpoint=endpoint,
+        language=language,
+        tabs=tabs,
+        tab=None if found.statuses else tab,
+        search=found,
+        connection=number,
+        connections=captions,
+    )

@@ -1,0 +1,122 @@
+"""The page of one message: what exactly happened, and what can be done.
+
+Owns the page and the acts on one message. The content of the message is not shown here.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import sqlalchemy as sa
+from flask import abort, flash, g, render_template, request
+from sqlalchemy.orm import Session, undefer
+from werkzeug.wrappers import Response
+
+from flask_smtp_admin.errors import UnknownConnection
+from flask_smtp_admin.explanation import explain, explain_attempt, max_attempts
+from flask_smtp_admin.models import Attempt, Message, Recipient
+from flask_smtp_admin.search import MESSAGES
+
+from . import acts
+from .access import core, route
+from .acts import ACTS
+from .rendering import see_other
+from .surroundings import surroundings
+
+MOST_ATTEMPTS = 25
+MOST_RECIPIENTS = 200
+SPEAKERS = {"C": "client", "S": "server", "*": "note"}
+
+
+class DialogueLine(NamedTuple):
+    """A line of an SMTP dialogue: when, in milliseconds, who said it, and what."""
+
+    milliseconds: str
+    speaker: str
+    text: str
+
+
+@route("/messages/<int:number>", action="view")
+def messages_show(number: int) -> str:
+    """Show a message: its state, its recipients, its attempts."""
+    with core().database.session() as session:
+        message = _find(session, number)
+        around = surroundings(session)
+        attempts = session.scalars(
+            sa.select(Attempt)
+            .options(undefer(Attempt.dialogue))
+            .where(Attempt.message_id == number)
+            .order_by(Attempt.id.desc())
+            .limit(MOST_ATTEMPTS + 1)
+        ).all()
+        recipients = session.scalars(
+            sa.select(Recipient)
+            .where(Recipient.message_id == number)
+            .order_by(Recipient.id)
+            .limit(MOST_RECIPIENTS)
+        ).all()
+    unsent = message.status in MESSAGES.statuses["unsent"]
+    g.smtp_admin_part = "queue" if unsent else "log"
+    return render_template(
+        "smtp_admin/messages/show.html",
+        message=message,
+        explanation=explain(message, around),
+        unsent=unsent,
+        around=around,
+        connection=around.connection_of(message),
+        max_attempts=max_attempts(message, around),
+        recipients=recipients,
+        attempts=attempts[:MOST_ATTEMPTS],
+        more_attempts=len(attempts) > MOST_ATTEMPTS,
+        acts=ACTS,
+        dialogue=dialogue,
+        explain_attempt=explain_attempt,
+    )
+
+
+def _find(session: Session, number: int) -> Message:
+    message = session.get(Message, number)
+    if message is None:
+        abort(404, f"There is no message {number}. It may have been removed after its time.")
+    return message
+
+
+def dialogue(text: str | None) -> list[DialogueLine]:
+    """Return the lines of a stored dialogue: milliseconds, ``C``, ``S`` or ``*``, text."""
+    lines = []
+    for line in (text or "").splitlines():
+        milliseconds, _, rest = line.partition("\t")
+        who, _, said = rest.partition("\t")
+        lines.append(DialogueLine(milliseconds, SPEAKERS.get(who, "note"), said))
+    return lines
+
+
+@route("/messages/<int:number>", action="operate", methods=("POST",))
+def messages_act(number: int) -> Response:
+    """Act on one message."""
+    act = ACTS.get(request.form.get("act", ""))
+    if act is None:
+        abort(400)
+    with core().database.session() as session:
+        _find(session, number)
+    chosen = request.form.get("to", "")
+    if act.name == "move" and not chosen.isdecimal():
+        flash("Nothing was moved: choose the connection that is to carry the message.", "warning")
+        return see_other("messages_show", number=number)
+    try:
+        target = int(chosen) if act.name == "move" else None
+        changed = acts.perform(core(), act, [Message.id == number], target)
+    except UnknownConnection as error:
+        flash(str(error), "error")
+    else:
+        category, sentence = acts.outcome(act, changed, None)
+        flash(sentence.replace("1 message", "The message"), category)
+    return see_other("messages_show", number=number)
+
+
+@route("/messages/<int:number>/delete", action="operate")
+def messages_delete(number: int) -> str:
+    """Ask before the message is deleted."""
+    with core().database.session() as session:
+        message = _find(session, number)
+    return render_template("smtp_admin/messages/delete.html", message=message)

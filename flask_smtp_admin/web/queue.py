@@ -1,0 +1,164 @@
+"""The queue: which messages have not been sent, why, and what happens next.
+
+Owns the list and the acts on several messages. What a row says comes from
+:mod:`flask_smtp_admin.explanation`, what an act does from :mod:`flask_smtp_admin.outbox`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+from flask import abort, flash, redirect, render_template, request
+from sqlalchemy.orm import Session
+from werkzeug.wrappers import Response
+
+from flask_smtp_admin import paging
+from flask_smtp_admin.errors import UnknownConnection
+from flask_smtp_admin.explanation import Explanation, Surroundings, explain
+from flask_smtp_admin.models import Message, Status
+from flask_smtp_admin.search import MESSAGES
+from flask_smtp_admin.wording import Count
+
+from . import acts, filters, listing
+from .access import core, route
+from .acts import ACTS, Act
+from .filters import Filter, Tab
+from .surroundings import surroundings
+
+TABS = (
+    Tab("", "All unsent", MESSAGES.statuses["unsent"]),
+    Tab("waiting", "Waiting", (Status.QUEUED, Status.SENDING)),
+    Tab("held", "Held", (Status.HELD,)),
+    Tab("failed", "Failed", (Status.FAILED, Status.PARTIAL)),
+)
+MOST_IDS = max(listing.SIZES)
+
+
+@dataclass(frozen=True)
+class Row:
+    """A message in the list."""
+
+    message: Message
+    explanation: Explanation
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The messages that an act is asked for.
+
+    :param asked: how many rows were ticked; ``None`` when it is all that match.
+    :param cut: whether more match than one act takes.
+    """
+
+    where: Sequence[sa.ColumnElement[bool]]
+    asked: int | None
+    deletable: Count
+    cut: bool = False
+
+
+@route("/queue/", action="view")
+def queue_list() -> str:
+    """Show the messages that have not been sent."""
+    with core().database.session() as session:
+        connection = session.connection()
+        filter_ = filters.read(connection, "queue_list", MESSAGES, TABS)
+        found = listing.read(connection, filter_)
+        around = surroundings(session)
+        rows = read_rows(session, found.page.ids, around)
+    return render_template(
+        "smtp_admin/queue/list.html",
+        filter=filter_,
+        listing=found,
+        rows=rows,
+        around=around,
+        acts=ACTS,
+    )
+
+
+def read_rows(session: Session, ids: Sequence[int], around: Surroundings) -> list[Row]:
+    """Return the messages with these numbers, newest first, each explained."""
+    found = session.scalars(
+        sa.select(Message).where(Message.id.in_(ids)).order_by(Message.id.desc())
+    )
+    return [Row(message, explain(message, around)) for message in found]
+
+
+@route("/queue/", action="operate", methods=("POST",))
+def queue_act() -> Response | str:
+    """Act on the selected messages, or on all that match; deleting asks first."""
+    with core().database.session() as session:
+        connection = session.connection()
+        filter_ = filters.read(connection, "queue_list", MESSAGES, TABS)
+        act = ACTS.get(request.form.get("act", ""))
+        if act is None:
+            abort(400)
+        selection = _selection(connection, filter_)
+    if selection is None:
+        flash("Nothing was changed: no message was selected.", "warning")
+    elif act.name == "delete" and "confirmed" not in request.form:
+        return _ask(filter_, selection)
+    else:
+        _perform(act, selection)
+    return redirect(filter_.url(**_cursors()), code=303)
+
+
+def _cursors() -> dict[str, str]:
+    return {name: request.args[name] for name in ("before", "after") if name in request.args}
+
+
+def _ask(filter_: Filter, selection: Selection) -> str:
+    """Show the question before messages are deleted, with their number."""
+    return render_template(
+        "smtp_admin/queue/delete.html",
+        filter=filter_,
+        selection=selection,
+        question=acts.question(selection.deletable),
+        ids=request.form.getlist("id") if selection.asked is not None else [],
+        newest=request.form.get("newest", ""),
+        cursors=_cursors(),
+    )
+
+
+def _perform(act: Act, selection: Selection) -> None:
+    chosen = request.form.get("to", "")
+    if act.name == "move" and not chosen.isdecimal():
+        flash("Nothing was moved: choose the connection that is to carry the messages.", "warning")
+        return
+    try:
+        target = int(chosen) if act.name == "move" else None
+        changed = acts.perform(core(), act, selection.where, target)
+    except UnknownConnection as error:
+        flash(str(error), "error")
+        return
+    category, sentence = acts.outcome(act, changed, selection.asked, cut=selection.cut)
+    flash(sentence, category)
+
+
+def _selection(connection: sa.Connection, filter_: Filter) -> Selection | None:
+    """Read which messages the form means; ``None`` when it means none."""
+    if request.form.get("all"):
+        return _all_that_match(connection, filter_)
+    ids = {int(one) for one in request.form.getlist("id") if one.isdecimal() and len(one) <= 18}
+    if not ids or len(ids) > MOST_IDS:
+        return None
+    where = [Message.id.in_(sorted(ids))]
+    deletable = sa.select(sa.func.count()).where(*where, Message.status.in_(_deletable()))
+    return Selection(where, len(ids), Count(connection.scalar(deletable) or 0))
+
+
+def _all_that_match(connection: sa.Connection, filter_: Filter) -> Selection | None:
+    newest = request.form.get("newest", "")
+    if not filter_.understood or not newest.isdecimal():
+        return None
+    up_to = int(newest)
+    where, cut = paging.reach(connection, MESSAGES.table, filter_.criteria(), up_to=up_to)
+    states = [status for status in filter_.statuses or tuple(Status) if status in _deletable()]
+    criteria = filter_.criteria(states)
+    deletable = paging.count(connection, MESSAGES.table, criteria, up_to=up_to)
+    return Selection(where, None, deletable if states else Count(0), cut)
+
+
+def _deletable() -> frozenset[Status]:
+    return ACTS["delete"].states

@@ -1,0 +1,34 @@
+"""What the explanation of a message needs to know besides it, read for the present request."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from flask_smtp_admin.explanation import Surroundings
+from flask_smtp_admin.models import Connection, Worker
+from flask_smtp_admin.models.worker import ALIVE_WITHIN
+
+from . import access
+
+
+def surroundings(session: Session) -> Surroundings:
+    """Read the connections with their health, and whether a worker is alive."""
+    core, dispatch = access.core(), access.state().dispatch
+    now = core.now()
+    connections = session.scalars(
+        sa.select(Connection).order_by(Connection.position, Connection.id)
+    ).unique()
+    alive = session.scalar(
+        sa.select(Worker.id)
+        .where(Worker.seen_at >= now - ALIVE_WITHIN, Worker.stopped_at.is_(None))
+        .limit(1)
+    )
+    return Surroundings(
+        now=now,
+        zone=core.config.zone,
+        connections={connection.id: connection for connection in connections},
+        max_attempts=core.config.max_attempts,
+        # Inline there is no worker to be seen: whoever sends also delivers.
+        worker_alive=None if dispatch == "inline" else alive is not None,
+    )
