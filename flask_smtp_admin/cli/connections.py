@@ -162,7 +162,7 @@ def _find(core: Core, wanted: str) -> Connection:
         if str(connection.id) == wanted:
             return connection
     captions = wording.listed(f"“{connection.caption}”" for connection in found)
-    there = f"There are {captions}." if found else "None is stored yet."
+    there = f"Stored: {captions}." if found else "None is stored yet."
     raise UnknownConnection(f"There is no connection {wanted!r}. {there}")
 
 
