@@ -61,7 +61,7 @@ def text_body(content_type: str, text: object) -> Body:
     if not text.endswith("\r\n"):
         text += "\r\n"
     data = text.encode()
-    encoding, data = _encode_text(data)
+    encoding, data = encode_text(data)
     return Body(
         [
             ("Content-Type", f"{content_type}; charset=utf-8"),
@@ -71,7 +71,8 @@ def text_body(content_type: str, text: object) -> Body:
     )
 
 
-def _encode_text(data: bytes) -> tuple[str, bytes]:
+def encode_text(data: bytes) -> tuple[str, bytes]:
+    """The transfer encoding for *data*, which ends with CRLF, and *data* in it."""
     if data.isascii() and _NOT_SEVEN_BIT.search(data) is None and _lines_fit(data):
         return "7bit", data
     # b2a_qp writes CRLF as it finds it, which is why the text has to end with one.

@@ -76,7 +76,7 @@ def _pair(given: object, field: str) -> tuple[str, str]:
     name, spec = given[0] or "", given[1]
     _refuse_control(name, field)
     _refuse_control(spec, field)
-    return name.strip(), spec.strip()
+    return name.strip(), spec.strip(" ")
 
 
 def _refuse_control(text: object, field: str) -> None:
@@ -88,10 +88,11 @@ def _refuse_control(text: object, field: str) -> None:
 
 def _split(text: str, field: str) -> tuple[str, str]:
     """``Name <a@b>`` as its two parts; a bare address has no name."""
-    text = text.strip()
-    if not text.endswith(">"):
+    text = text.strip(" ")
+    before, bracket, spec = text.rpartition("<")
+    if not bracket or not spec.endswith(">"):
         return "", text
-    before, _, spec = text[:-1].rpartition("<")
+    spec = spec[:-1]
     before = before.strip()
     quoted = _QUOTED.fullmatch(before)
     if quoted is not None:

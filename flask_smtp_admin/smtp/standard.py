@@ -21,7 +21,7 @@ from io import BytesIO
 from typing import cast
 
 from flask_smtp_admin.errors import BadAddress, BadHeader
-from flask_smtp_admin.smtp.bodies import Body
+from flask_smtp_admin.smtp.bodies import Body, encode_text
 from flask_smtp_admin.smtp.headers import check_name
 from flask_smtp_admin.smtp.mailaddress import MailAddress, read_address
 from flask_smtp_admin.smtp.text import has_control
@@ -149,15 +149,17 @@ def _decoded(raw: str) -> str:
 
 
 def _body(message: Message) -> Body:
-    """The content headers of *message* and its bytes, seven-bit where the standard library can."""
+    """The content headers of *message* and its bytes, with 8-bit texts encoded."""
     clone = copy.deepcopy(message)
+    # What is signed has to stay as it is, octet by octet.
+    if not any(part.get_content_type() == "multipart/signed" for part in clone.walk()):
+        for part in clone.walk():
+            _encode_eight_bit(part)
     for name in {name for name, _ in clone.raw_items() if name.lower() not in _CONTENT_FIELDS}:
         del clone[name]
     base = policy.SMTP if isinstance(message, EmailMessage) else policy.compat32
     out = BytesIO()
-    generator = BytesGenerator(
-        out, mangle_from_=False, policy=base.clone(linesep="\r\n", cte_type="7bit")
-    )
+    generator = BytesGenerator(out, mangle_from_=False, policy=base.clone(linesep="\r\n"))
     generator.flatten(clone)
     head, _, data = out.getvalue().partition(b"\r\n\r\n")
     fields: list[tuple[str, str]] = []
@@ -168,3 +170,23 @@ def _body(message: Message) -> Body:
             name, _, value = line.partition(":")
             fields.append((name, value.lstrip(" \t")))
     return Body(fields, data)
+
+
+def _encode_eight_bit(part: Message) -> None:
+    """Give a part with octets above 127 a transfer encoding.
+
+    Not left to the generator (``cte_type="7bit"``): it goes by the encoding that is registered for
+    the character set, which Flask-Mail switches off for UTF-8 in the whole process.
+    """
+    payload = part.get_payload()
+    if not isinstance(payload, str) or payload.isascii():
+        return
+    try:
+        data = payload.encode("ascii", "surrogateescape")
+    except UnicodeEncodeError:  # text, not octets that were read
+        data = payload.encode(part.get_content_charset() or "utf-8")
+    lines = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n").replace(b"\n", b"\r\n")
+    encoding, encoded = encode_text(lines if lines.endswith(b"\r\n") else lines + b"\r\n")
+    part.set_payload(encoded.decode("ascii").replace("\r\n", "\n"))
+    del part["Content-Transfer-Encoding"]
+    part["Content-Transfer-Encoding"] = encoding
