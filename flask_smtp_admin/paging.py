@@ -184,11 +184,11 @@ def reach(
     criteria: Sequence[Criterion] = (),
     *,
     up_to: int | None = None,
-) -> tuple[list[_Test], bool]:
-    """Return the conditions of an act on all rows that meet the criteria, and whether it is cut.
+) -> tuple[list[_Test], int | None]:
+    """Return the conditions of an act on all rows that meet the criteria, and what it leaves.
 
-    An act looks at the newest ``ACT_LIMIT`` rows of the walk; where there are more, the second
-    value is true and the act has to be repeated.
+    An act looks at the newest ``ACT_LIMIT`` rows of the walk. Where there are more, the second
+    value is the id from which it has to be repeated, as ``up_to``; otherwise it is ``None``.
 
     :param up_to: leave out rows with a greater id.
     """
@@ -197,14 +197,14 @@ def reach(
     where = [c.where for c in criteria if c.where is not None]
     where += [*_times(table, criteria), *plan.edges, *bound]
     if plan.rare is not None:
-        return [*where, table.id.in_(plan.rare)], False
+        return [*where, table.id.in_(plan.rare)], None
     rows = _candidates(table, plan, bound, ACT_LIMIT + 1).subquery()
     looked, lowest = connection.execute(
         sa.select(sa.func.count(), sa.func.min(rows.c.id)).select_from(rows)
     ).one()
     if looked <= ACT_LIMIT:
-        return where, False
-    return [*where, table.id > lowest], True
+        return where, None
+    return [*where, table.id > lowest], int(lowest)
 
 
 # ---------------------------------------------------------------- the plan

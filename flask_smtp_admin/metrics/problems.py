@@ -53,7 +53,7 @@ def find(snapshot: Snapshot) -> list[Problem]:
 
 def find_notes(snapshot: Snapshot, problems: Sequence[Problem]) -> list[Problem]:
     """Return what is worth a look although it keeps nothing back."""
-    notes = []
+    notes = [_paused(one, snapshot) for one in snapshot.connections if one.state == "paused"]
     if snapshot.failed_today:
         were = wording.agreeing(snapshot.failed_today, "was", "were")
         sentence = f"{wording.counted(snapshot.failed_today, 'message')} {were} given up today."
@@ -104,29 +104,45 @@ def _connection_problems(snapshot: Snapshot) -> Sequence[Problem]:
                 "Enable one." if snapshot.connections else "Add one.",
             )
         ]
-    return [_failing(one, snapshot) for one in enabled if one.state in ("failing", "paused")]
+    return [_failing(one, snapshot) for one in enabled if one.state == "failing"]
 
 
 def _failing(one: ConnectionFacts, snapshot: Snapshot) -> Problem:
     why = wording.decapitalised(one.reason or "no reason was recorded")
-    verb = wording.agreeing(one.due, "waits", "wait")
-    kept = f"; {wording.counted(one.due, 'message')} {verb}" if one.due else ""
-    again = ""
-    if one.retry_at is not None and one.retry_at > snapshot.taken_at:
-        again = f" It is tried again {wording.relative(one.retry_at, snapshot.taken_at)}."
-    if one.state == "paused":
-        sentence = f"“{one.caption}” is paused: {why}{kept}."
-    else:
-        long = wording.span(snapshot.taken_at - (one.failing_since or snapshot.taken_at))
-        sentence = f"“{one.caption}” has been failing for {long}: {why}{kept}."
-    return Problem("connection_failing", sentence, f"{one.advice}{again}".strip(), "", one.id)
+    long = wording.span(snapshot.taken_at - (one.failing_since or snapshot.taken_at))
+    sentence = f"“{one.caption}” has been failing for {long}: {why}{_kept(one)}."
+    remedy = f"{one.advice} {_again(one, snapshot, 'It is tried again')}".strip()
+    return Problem("connection_failing", sentence, remedy, "", one.id)
+
+
+def _paused(one: ConnectionFacts, snapshot: Snapshot) -> Problem:
+    why = wording.decapitalised(one.reason or "no reason was recorded")
+    sentence = f"“{one.caption}” is paused: {why}{_kept(one)}."
+    return Problem("paused", sentence, _again(one, snapshot, "It goes on"), "", one.id)
+
+
+def _kept(one: ConnectionFacts) -> str:
+    """Return how many messages a connection keeps waiting, to end its sentence."""
+    if not one.due:
+        return ""
+    return f"; {wording.counted(one.due, 'message')} {wording.agreeing(one.due, 'waits', 'wait')}"
+
+
+def _again(one: ConnectionFacts, snapshot: Snapshot, words: str) -> str:
+    if one.retry_at is None or one.retry_at <= snapshot.taken_at:
+        return ""
+    return f"{words} {wording.relative(one.retry_at, snapshot.taken_at)}."
 
 
 def _stalled(snapshot: Snapshot) -> Sequence[Problem]:
     """Report due messages that are not taken although a worker runs and the connections are well."""
-    waits = [one.oldest_due_at for one in snapshot.connections if one.oldest_due_at is not None]
+    waits = [
+        one.oldest_due_at
+        for one in snapshot.connections
+        if one.oldest_due_at is not None and one.state != "paused"
+    ]
     oldest = min(waits, default=None)
-    if oldest is None and snapshot.oldest_due_at is not None:
+    if all(one.oldest_due_at is None for one in snapshot.connections):
         return _unrouted(snapshot)
     if oldest is None or snapshot.taken_at - oldest < STALLED_AFTER:
         return []

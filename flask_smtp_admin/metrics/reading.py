@@ -130,7 +130,7 @@ def _connection_facts(session: Session, row: Connection, now: datetime) -> Conne
 
 
 def connection_state(row: Connection, now: datetime) -> str:
-    """Return how a connection fares: ``ok``, ``untried``, ``failing``, ``paused`` or ``off``."""
+    """Return how a connection fares: ``ok``, ``untried``, ``unsteady``, ``failing`` and so on."""
     health: ConnectionHealth | None = row.health
     if not row.enabled:
         return "off"
@@ -138,6 +138,8 @@ def connection_state(row: Connection, now: datetime) -> str:
         return "untried"
     if health.breaker is BreakerState.PAUSED and health.retry_at and health.retry_at > now:
         return "paused"
-    if health.breaker is BreakerState.OPEN or health.failing_since is not None:
+    if health.breaker is BreakerState.OPEN:
         return "failing"
+    if health.failures:
+        return "unsteady"
     return "ok" if health.last_ok_at else "untried"

@@ -37,7 +37,11 @@ class Problem:
 
 @dataclass(frozen=True)
 class ConnectionFacts:
-    """A connection and its health. ``state``: ``ok``, ``untried``, ``failing``, ``paused``, ``off``."""
+    """A connection and its health.
+
+    :param state: ``ok``, ``untried``, ``unsteady`` (failed a moment ago), ``failing`` (its breaker
+        is open), ``paused`` (a limit of the server's or of ours) or ``off``.
+    """
 
     id: int
     caption: str
@@ -95,7 +99,8 @@ class Snapshot:
     last_sweep_at: datetime | None
     problems: tuple[Problem, ...] = ()
     notes: tuple[Problem, ...] = ()
-    """What is worth a look and keeps nothing back: ``failed_today``, ``held``, ``idle``."""
+    """What is worth a look and keeps nothing back: ``paused``, ``failed_today``, ``held``,
+    ``idle``."""
 
     @property
     def healthy(self) -> bool:

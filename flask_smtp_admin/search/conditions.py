@@ -167,26 +167,27 @@ def _time(value: str, known: Known, word: str) -> datetime:
 
     :raises NotUnderstood: it is none of them.
     """
-    age = _AGE.fullmatch(value)
     today = known.now.astimezone(known.zone).replace(hour=0, minute=0, second=0, microsecond=0)
     try:
-        if age:
-            unit = _AGE_UNITS[age[2].lower()]
-            return (known.now - timedelta(**{unit: int(age[1])})).astimezone(timezone.utc)
-        if value.casefold() in ("today", "yesterday"):
-            # "after:yesterday" is meant to show yesterday's rows, so a named day counts in.
-            day = today - timedelta(days=value.casefold() == "yesterday")
-            return day.astimezone(timezone.utc)
-        found = datetime.fromisoformat(value)
-        if found.tzinfo is None:
-            found = found.replace(tzinfo=known.zone)
-        return found.astimezone(timezone.utc)
+        found = _moment(value, known, today).astimezone(timezone.utc)
+        if 1970 <= found.year < 9000:
+            return found
     except (ValueError, OverflowError):
-        example = today.strftime("%Y-%m-%d")
-        raise NotUnderstood(
-            f"“{value}” is no time. Write {word}:{example}, {word}:{example}T14:30, "
-            f"{word}:yesterday, or an age such as {word}:3d, {word}:2h or {word}:30min."
-        ) from None
+        pass
+    raise NotUnderstood(
+        f"“{value}” is no time. Write {word}:{today:%Y-%m-%d}, {word}:{today:%Y-%m-%d}T14:30, "
+        f"{word}:yesterday, or an age such as {word}:3d, {word}:2h or {word}:30min."
+    )
+
+
+def _moment(value: str, known: Known, today: datetime) -> datetime:
+    age = _AGE.fullmatch(value)
+    if age:
+        return known.now - timedelta(**{_AGE_UNITS[age[2].lower()]: int(age[1])})
+    if value.casefold() in ("today", "yesterday"):
+        return today - timedelta(days=value.casefold() == "yesterday")
+    found = datetime.fromisoformat(value)
+    return found if found.tzinfo else found.replace(tzinfo=known.zone)
 
 
 def number(column: Any) -> Reader:

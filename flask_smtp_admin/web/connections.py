@@ -74,8 +74,9 @@ def _answer(rows: list[Row]) -> str:
     if broken:
         verb = "needs" if len(broken) == 1 else "need"
         return f"{len(broken)} of {counted(len(enabled), 'enabled connection')} {verb} attention."
-    one = len(enabled) == 1
-    return "It carries all mail." if one else "All of them are ready to carry mail."
+    if len(enabled) == 1:
+        return "One enabled connection carries all mail."
+    return f"All {counted(len(enabled), 'enabled connection')} are ready to carry mail."
 
 
 # ---------------------------------------------------------------- the form

@@ -12,16 +12,16 @@ from flask import abort, flash, g, render_template, request
 from sqlalchemy.orm import Session, undefer
 from werkzeug.wrappers import Response
 
+from flask_smtp_admin import surroundings
 from flask_smtp_admin.errors import UnknownConnection
 from flask_smtp_admin.explanation import explain, explain_attempt, max_attempts
 from flask_smtp_admin.models import Attempt, Message, Recipient
 from flask_smtp_admin.search import MESSAGES
 
 from . import acts
-from .access import core, route
+from .access import core, route, state
 from .acts import ACTS
 from .rendering import see_other
-from .surroundings import surroundings
 
 MOST_ATTEMPTS = 25
 MOST_RECIPIENTS = 200
@@ -41,7 +41,7 @@ def messages_show(number: int) -> str:
     """Show a message: its state, its recipients, its attempts."""
     with core().database.session() as session:
         message = _find(session, number)
-        around = surroundings(session)
+        around = surroundings.read(session, core(), state().dispatch)
         attempts = session.scalars(
             sa.select(Attempt)
             .options(undefer(Attempt.dialogue))

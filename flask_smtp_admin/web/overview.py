@@ -5,26 +5,31 @@ Owns the page. Every number and sentence comes from :mod:`flask_smtp_admin.metri
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import sqlalchemy as sa
 from flask import render_template
+from sqlalchemy.orm import Session
 
-from flask_smtp_admin import metrics
-from flask_smtp_admin.metrics import ConnectionFacts
-from flask_smtp_admin.models import Attempt, AttemptStatus
+from flask_smtp_admin import connections, metrics
+from flask_smtp_admin.connections import HealthWords
+from flask_smtp_admin.metrics import Snapshot
+from flask_smtp_admin.models import Attempt, AttemptStatus, Connection
+from flask_smtp_admin.wording import Count
 
 from . import log
 from .access import core, route, state
 
 LAST_FAILURES = 5
 
-CONNECTION_MARKS = {
-    "ok": ("ok", "Works"),
-    "untried": ("info", "Not used yet"),
-    "failing": ("fail", "Failing"),
-    "paused": ("held", "Paused"),
-    "off": ("off", "Disabled"),
-}
-"""The mark and the word of each state of a connection."""
+
+@dataclass(frozen=True)
+class Card:
+    """A connection, how many of its messages are due, and how it fares."""
+
+    connection: Connection
+    due: Count
+    health: HealthWords
 
 
 @route("/", action="view")
@@ -39,15 +44,33 @@ def overview_show() -> str:
             .limit(LAST_FAILURES)
         ).all()
         rows = log.read_rows(session, tuple(failures))
+        cards = _cards(session, snapshot)
     return render_template(
         "smtp_admin/overview/show.html",
         snapshot=snapshot,
         first_line=metrics.first_line(snapshot),
         failures=rows,
-        mark_of=mark_of,
+        cards=cards,
     )
 
 
-def mark_of(connection: ConnectionFacts) -> tuple[str, str]:
-    """Return the mark and the word of a connection's state."""
-    return CONNECTION_MARKS[connection.state]
+def _cards(session: Session, snapshot: Snapshot) -> list[Card]:
+    """Return the connections with their health, in the words of their own page."""
+    known = core()
+    facts = {one.id: one for one in snapshot.connections}
+    found = session.scalars(sa.select(Connection).order_by(*connections.ORDER)).unique()
+    return [
+        Card(
+            connection,
+            facts[connection.id].due,
+            connections.describe(
+                connection,
+                waiting=facts[connection.id].due,
+                now=snapshot.taken_at,
+                zone=known.config.zone,
+                keys=known.keys,
+            ),
+        )
+        for connection in found
+        if connection.id in facts
+    ]

@@ -14,7 +14,7 @@ from flask import abort, flash, redirect, render_template, request
 from sqlalchemy.orm import Session
 from werkzeug.wrappers import Response
 
-from flask_smtp_admin import paging
+from flask_smtp_admin import paging, surroundings
 from flask_smtp_admin.errors import UnknownConnection
 from flask_smtp_admin.explanation import Explanation, Surroundings, explain
 from flask_smtp_admin.models import Message, Status
@@ -22,10 +22,9 @@ from flask_smtp_admin.search import MESSAGES
 from flask_smtp_admin.wording import Count
 
 from . import acts, filters, listing
-from .access import core, route
+from .access import core, route, state
 from .acts import ACTS, Act
 from .filters import Filter, Tab
-from .surroundings import surroundings
 
 TABS = (
     Tab("", "All unsent", MESSAGES.statuses["unsent"]),
@@ -65,7 +64,7 @@ def queue_list() -> str:
         connection = session.connection()
         filter_ = filters.read(connection, "queue_list", MESSAGES, TABS)
         found = listing.read(connection, filter_)
-        around = surroundings(session)
+        around = surroundings.read(session, core(), state().dispatch)
         rows = read_rows(session, found.page.ids, around)
     return render_template(
         "smtp_admin/queue/list.html",
@@ -153,11 +152,11 @@ def _all_that_match(connection: sa.Connection, filter_: Filter) -> Selection | N
     if not filter_.understood or not newest.isdecimal():
         return None
     up_to = int(newest)
-    where, cut = paging.reach(connection, MESSAGES.table, filter_.criteria(), up_to=up_to)
+    where, rest = paging.reach(connection, MESSAGES.table, filter_.criteria(), up_to=up_to)
     states = [status for status in filter_.statuses or tuple(Status) if status in _deletable()]
     criteria = filter_.criteria(states)
     deletable = paging.count(connection, MESSAGES.table, criteria, up_to=up_to)
-    return Selection(where, None, deletable if states else Count(0), cut)
+    return Selection(where, None, deletable if states else Count(0), rest is not None)
 
 
 def _deletable() -> frozenset[Status]:

@@ -1,20 +1,24 @@
-"""What the explanation of a message needs to know besides it, read for the present request."""
+"""Reading what the explanation of a message needs to know besides it.
+
+Owns the queries, so that :mod:`flask_smtp_admin.explanation` stays pure. Must not know Flask.
+"""
 
 from __future__ import annotations
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from flask_smtp_admin.explanation import Surroundings
-from flask_smtp_admin.models import Connection, Worker
-from flask_smtp_admin.models.worker import ALIVE_WITHIN
+from .core import Core
+from .explanation import Surroundings
+from .models import Connection, Worker
+from .models.worker import ALIVE_WITHIN
 
-from . import access
 
+def read(session: Session, core: Core, dispatch: str) -> Surroundings:
+    """Read the connections with their health, and whether a worker is alive.
 
-def surroundings(session: Session) -> Surroundings:
-    """Read the connections with their health, and whether a worker is alive."""
-    core, dispatch = access.core(), access.state().dispatch
+    :param dispatch: who delivers, as the application resolved it.
+    """
     now = core.now()
     connections = session.scalars(
         sa.select(Connection).order_by(Connection.position, Connection.id)

@@ -1,0 +1,99 @@
+"""Tests of the page of one message."""
+
+from __future__ import annotations
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+
+from flask_smtp_admin.models import Message, Status
+from tests.web.lists import Stored, open_to, store, text_of
+
+
+@pytest.fixture
+def stored(app: Flask) -> Stored:
+    open_to(app)
+    return store(app)
+
+
+def url(message: object, more: str = "") -> str:
+    return f"/smtp-admin/messages/{getattr(message, 'id', message)}{more}"
+
+
+def test_it_tells_state_recipients_and_attempts(stored: Stored, client: FlaskClient) -> None:
+    page = text_of(client.get(url(stored.deferred)).text)
+    assert "Deferred Greylisted (451 4.7.1) at RCPT TO. Try 3 of 9, next in 14 min" in page
+    assert "ann@example.org Pending" in page
+    assert page.index("try 2") < page.index("try 1")
+    assert "TLSv1.3" in page
+    assert "1.7 s" in page
+    assert "Nothing to change." in page
+    assert "worker web-1:47" in page
+
+
+def test_the_servers_words_are_never_markup(stored: Stored, client: FlaskClient) -> None:
+    page = client.get(url(stored.deferred)).text
+    assert "SMTP dialogue, 3 lines" in page
+    assert "220 &lt;script&gt;alert(1)&lt;/script&gt;" in page
+    assert "451 4.7.1 &lt;i&gt;later&lt;/i&gt;" in page
+
+
+def test_no_body_is_shown(stored: Stored, client: FlaskClient) -> None:
+    assert "SECRET BODY" not in client.get(url(stored.deferred)).text
+
+
+def test_a_message_offers_what_fits_its_state(stored: Stored, client: FlaskClient) -> None:
+    def offered(message: object) -> set[str]:
+        page = client.get(url(message)).text
+        return {word for word in ("Retry now", "Hold", "Release", "Delete…") if f">{word}<" in page}
+
+    assert offered(stored.waiting) == {"Retry now", "Hold", "Delete…"}
+    assert offered(stored.held) == {"Retry now", "Release", "Delete…"}
+    assert offered(stored.failed) == {"Retry now", "Delete…"}
+    assert offered(stored.sent) == offered(stored.sending) == set()
+
+
+def test_acts_on_one_message(stored: Stored, client: FlaskClient) -> None:
+    def act(name: str, **fields: object) -> str:
+        answer = client.post(url(stored.waiting), data={"act": name, **fields})
+        assert answer.status_code == 303
+        return text_of(client.get(answer.location).text)
+
+    assert "The message is held." in act("hold")
+    assert "The message was released." in act("release")
+    assert "The message is due now." in act("retry")
+    assert "The message was moved." in act("move", to=stored.bulk.id)
+    assert stored.column(stored.waiting, Message.connection_id) == stored.bulk.id
+    assert "choose the connection" in act("move", to="")
+    assert "There is no connection 999" in act("move", to="999")
+    assert "Nothing was changed. Only held messages can be released." in act("release")
+
+
+def test_deleting_asks_first(stored: Stored, client: FlaskClient) -> None:
+    question = client.get(url(stored.waiting, "/delete"))
+    assert "Delete this unsent message?" in question.text
+    assert stored.status(stored.waiting) is Status.QUEUED
+    client.post(url(stored.waiting), data={"act": "delete"})
+    assert stored.status(stored.waiting) is Status.DELETED
+    page = text_of(client.get(url(stored.waiting)).text)
+    assert "It is never sent." in page
+    assert "Not sent" in page
+
+
+def test_an_unknown_message_is_a_page_of_ours(stored: Stored, client: FlaskClient) -> None:
+    for answer in (
+        client.get(url(9999)),
+        client.get(url(9999, "/delete")),
+        client.post(url(9999), data={"act": "hold"}),
+    ):
+        assert answer.status_code == 404
+        assert "There is no message 9999." in answer.text
+    assert client.post(url(stored.sent), data={"act": "x"}).status_code == 400
+
+
+def test_looking_is_not_steering(app: Flask, client: FlaskClient) -> None:
+    open_to(app, "view")
+    stored = store(app)
+    assert "Retry now" not in client.get(url(stored.waiting)).text
+    assert client.post(url(stored.waiting), data={"act": "hold"}).status_code == 403
+    assert client.get(url(stored.waiting, "/delete")).status_code == 403
