@@ -63,7 +63,7 @@ def test_good_fields_and_their_defaults() -> None:
 )
 @pytest.mark.parametrize("given", [{}, {"port": ""}, {"port": "  "}])
 def test_an_empty_port_follows_the_encryption(
-    encryption: str, port: int, given: dict[str, str]
+    encryption: str, port: int, given: dict[str, Any]
 ) -> None:
     assert checked(encryption=encryption, **given).values["port"] == port
 

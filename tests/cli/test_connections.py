@@ -1,0 +1,82 @@
+"""``flask smtp-admin connections`` and ``flask smtp-admin test``."""
+
+from __future__ import annotations
+
+from click.testing import Result
+from flask import Flask
+
+from flask_smtp_admin.models import Connection
+from tests.apps import core_of, rows_of
+from tests.servers.catchall import CatchAll
+from tests.web.visits import a_connection
+
+ADD = [
+    *("connections", "add", "--caption", "Main", "--host", "smtp.example.org"),
+    *("--sender-name", "Shop", "--sender-address", "shop@example.org"),
+]
+
+
+def run(app: Flask, *words: str, typed: str = "") -> Result:
+    return app.test_cli_runner().invoke(args=["smtp-admin", *words], input=typed)
+
+
+def test_add_asks_for_the_password(app: Flask) -> None:
+    result = run(app, *ADD, "--username", "shop", typed="s3cret\ns3cret\n")
+    assert result.exit_code == 0, result.output
+    assert "Connection 1 is stored." in result.output
+    assert "s3cret" not in result.output
+    with core_of(app).database.session() as session:
+        stored = session.get_one(Connection, 1)
+    assert stored.password(core_of(app).keys) == "s3cret"
+    assert (stored.port, stored.use_auth) == (587, True)
+
+
+def test_add_without_a_login(app: Flask) -> None:
+    assert run(app, *ADD, "--encryption", "none").exit_code == 0
+    assert rows_of(app, Connection)[0]["use_auth"] is False
+
+
+def test_add_says_what_is_wrong(app: Flask) -> None:
+    result = run(app, *ADD, "--port", "70000")
+    assert result.exit_code == 1
+    assert "port: Please enter an SMTP port between 1 and 49151." in result.output
+    assert rows_of(app, Connection) == []
+
+
+def test_list(app: Flask) -> None:
+    assert "No connection yet." in run(app, "connections", "list").output
+    a_connection(app)
+    listed = run(app, "connections", "list").output
+    assert "Main: smtp.example.org:587, STARTTLS, shop, from Shop <shop@example.org>" in listed
+    assert "Not used yet." in listed
+
+
+def test_enable_and_disable(app: Flask) -> None:
+    a_connection(app)
+    refused = run(app, "connections", "disable", "Main")
+    assert refused.exit_code == 1
+    assert "only enabled connection" in refused.output
+    a_connection(app, caption="Second")
+    assert "“Second” is disabled." in run(app, "connections", "disable", "2").output
+    assert "“Second” is enabled." in run(app, "connections", "enable", "second").output
+    unknown = run(app, "connections", "enable", "nobody")
+    assert unknown.exit_code == 1
+    assert "“Main” and “Second”" in unknown.output
+
+
+def test_test(app: Flask, catchall: CatchAll) -> None:
+    assert "No connection is enabled." in run(app, "test").output
+    a_connection(
+        app, host=catchall.host, port=catchall.port, encryption="none", use_auth=False, password=""
+    )
+    good = run(app, "test")
+    assert good.exit_code == 0, good.output
+    assert "All is well" in good.output
+    assert catchall.messages == []
+    sent = run(app, "test", "Main", "--to", "ann@example.test")
+    assert sent.exit_code == 0, sent.output
+    assert len(catchall.messages) == 1
+    catchall.stop()
+    failed = run(app, "test", "1")
+    assert failed.exit_code == 1
+    assert "1." in failed.output
