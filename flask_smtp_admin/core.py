@@ -59,7 +59,7 @@ EXTENSION_KEY = "smtp_admin"
 """Where an application keeps its :class:`State`: ``app.extensions["smtp_admin"]``."""
 
 
-@dataclass
+@dataclass(eq=False)
 class State:
     """One application's share of the extension.
 
@@ -68,12 +68,14 @@ class State:
         host has given none.
     :param find_dispatch: resolves who delivers, as late as the question comes.
     :param url_prefix: where the pages are mounted.
+    :param settle: looks again for extensions of the application that came after this one.
     """
 
     core: Core
     authorize: Callable[[str], object] | None = None
     find_dispatch: Callable[[], str] = lambda: "none"
     url_prefix: str = "/smtp-admin"
+    settle: Callable[..., None] = lambda *_, **__: None
 
     @property
     def dispatch(self) -> str:

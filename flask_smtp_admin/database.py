@@ -7,14 +7,22 @@ them. Must not know Flask, nor any table.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import datetime, timezone
 from typing import Any
 
 from sqlalchemy import BigInteger, Connection, DateTime, Dialect, Engine, Integer, LargeBinary
 from sqlalchemy.dialects import mysql
-from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError
+from sqlalchemy.exc import (
+    DBAPIError,
+    InterfaceError,
+    InternalError,
+    OperationalError,
+    ProgrammingError,
+)
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
+from sqlalchemy.pool import SingletonThreadPool, StaticPool
 from sqlalchemy.types import TypeDecorator
 
 from .errors import OutboxUnavailable
@@ -61,7 +69,9 @@ class UTCDateTime(TypeDecorator[datetime]):
 class Database:
     """The database of one application's outbox.
 
-    :param engine: returns the engine; asked at every use, since a host may make it late.
+    :param engine: returns the engine; asked at every use, since a host may make it late. Where a
+        test of the host runs everything in one transaction that it rolls back at the end, it is
+        the connection of that transaction.
     :param joined: returns the connection of the caller's transaction when that holds uncommitted
         writes, otherwise ``None``. See "When a send counts" in the documentation.
     :param is_hosts: tells whether the database belongs to the host, who makes its tables.
@@ -71,10 +81,10 @@ class Database:
 
     def __init__(
         self,
-        engine: Callable[[], Engine],
+        engine: Callable[[], Engine | Connection],
         *,
         joined: Callable[[], Connection | None] = lambda: None,
-        prepare: Callable[[Engine], None] | None = None,
+        prepare: Callable[[Engine | Connection], None] | None = None,
         is_hosts: Callable[[], bool] = lambda: False,
     ) -> None:
         self._is_hosts = is_hosts
@@ -90,15 +100,18 @@ class Database:
     @property
     def bare_engine(self) -> Engine:
         """The engine, nothing being prepared."""
-        return self._engine()
+        return self._engine().engine
 
     @property
     def engine(self) -> Engine:
         """The engine, its tables being there when the outbox owns them."""
-        engine = self._engine()
+        return self._prepared().engine
+
+    def _prepared(self) -> Engine | Connection:
+        found = self._engine()
         if self._prepare is not None:
-            self._prepare(engine)
-        return engine
+            self._prepare(found)
+        return found
 
     def joined(self) -> Connection | None:
         """Return the caller's connection when the message has to share its transaction."""
@@ -110,7 +123,7 @@ class Database:
 
         :raises OutboxUnavailable: the database cannot be reached, or has no tables.
         """
-        with explained(), self.engine.connect() as connection:
+        with explained(), _connected(self._prepared()) as connection:
             yield connection
 
     @contextmanager
@@ -119,9 +132,14 @@ class Database:
 
         :raises OutboxUnavailable: as for :meth:`read`.
         """
-        with explained(), self.engine.connect() as connection, connection.begin():
-            take_write_lock(connection)
-            yield connection
+        with explained(), _connected(self._prepared()) as connection:
+            if connection.in_transaction():
+                with connection.begin_nested():
+                    yield connection
+            else:
+                with connection.begin():
+                    take_write_lock(connection)
+                    yield connection
 
     @contextmanager
     def session(self) -> Iterator[Session]:
@@ -129,8 +147,17 @@ class Database:
 
         :raises OutboxUnavailable: as for :meth:`read`.
         """
-        with explained(), Session(self.engine, expire_on_commit=False) as session:
+        with (
+            explained(),
+            Session(
+                self._prepared(), expire_on_commit=False, join_transaction_mode="create_savepoint"
+            ) as session,
+        ):
             yield session
+
+
+def _connected(found: Engine | Connection) -> AbstractContextManager[Connection]:
+    return nullcontext(found) if isinstance(found, Connection) else found.connect()
 
 
 def take_write_lock(connection: Connection) -> None:
@@ -143,9 +170,19 @@ def take_write_lock(connection: Connection) -> None:
         return
     driver = connection.connection.dbapi_connection
     if getattr(driver, "in_transaction", False):
+        if shares_one_connection(connection.engine):
+            return
         # The application made SQLAlchemy emit BEGIN itself; nothing has been read in it yet.
         connection.exec_driver_sql("ROLLBACK")
     connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def shares_one_connection(engine: Engine) -> bool:
+    """Tell whether several transactions of one thread are really one, as with SQLite in memory.
+
+    A transaction that is open there may be the caller's, with writes that must not be lost.
+    """
+    return isinstance(engine.pool, (StaticPool, SingletonThreadPool))
 
 
 @contextmanager
@@ -153,8 +190,14 @@ def explained() -> Iterator[None]:
     """Turn a database that is away, or has no tables, into an error that says what to do."""
     try:
         yield
-    except (OperationalError, ProgrammingError) as error:
+    except (OperationalError, ProgrammingError, InterfaceError, InternalError) as error:
         raise OutboxUnavailable(explain(error)) from error
+    except PoolTimeout as error:
+        raise OutboxUnavailable(
+            "Every database connection of this process is in use, so none was left for the outbox. "
+            "Raise pool_size in SQLALCHEMY_ENGINE_OPTIONS: a request that has read something and "
+            "then sends a message needs two at the same time."
+        ) from error
 
 
 def explain(error: DBAPIError) -> str:

@@ -7,6 +7,7 @@ stored or delivered.
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
@@ -24,7 +25,7 @@ from .crypto import KeyRing
 from .dispatch import Bells, resolve
 from .errors import ConfigurationError, NotInitializedError
 from .outbox import OutboxMessage, SendOptions
-from .placement import Placement
+from .placement import Placement, inside
 from .smtp import FrozenMessage, Reply
 
 AuthorizeT = TypeVar("AuthorizeT", bound=Callable[[str], object])
@@ -53,11 +54,11 @@ class SMTPAdmin:
         authorize: Callable[[str], object] | None = None,
         url_prefix: str = "/smtp-admin",
     ) -> None:
-        self._app = app
         self._db = db
         self._authorize = authorize
         self._url_prefix = url_prefix
-        self._states: list[State] = []
+        # An application may be dropped, those of a test suite are by the hundred.
+        self._states: weakref.WeakSet[State] = weakref.WeakSet()
         if app is not None:
             self.init_app(app)
 
@@ -74,7 +75,7 @@ class SMTPAdmin:
         placement = Placement(app, config, self._db)
         state = self._make_state(app, config, placement)
         app.extensions[EXTENSION_KEY] = state
-        self._states.append(state)
+        self._states.add(state)
 
         def first_use() -> None:
             connections.ensure_first(state.core, app.config)
@@ -82,11 +83,14 @@ class SMTPAdmin:
         placement.on_first_use(first_use)
         app.register_blueprint(web.blueprint, url_prefix=self._url_prefix)
         app.cli.add_command(cli.smtp_admin_cli)
-        _settle_later(app, config, placement)
+        placement.settle()
+        if config.capture_flask_mail and "mail" in app.extensions:
+            mail.capture(app)
+        _settle_later(state, app, placement)
 
     def _make_state(self, app: Flask, config: Config, placement: Placement) -> State:
         def publish(event: signals.Event) -> None:
-            with app.app_context():
+            with inside(app):
                 signals.publish(app, event)
 
         def find_dispatch() -> str:
@@ -117,7 +121,7 @@ class SMTPAdmin:
         Only the return value ``True`` allows it. Without a function every page answers 403.
         """
         self._authorize = function
-        for state in self._states:
+        for state in list(self._states):
             state.authorize = function
         return function
 
@@ -235,7 +239,7 @@ class SMTPAdmin:
         return state
 
 
-def _settle_later(app: Flask, config: Config, placement: Placement) -> None:
+def _settle_later(state: State, app: Flask, placement: Placement) -> None:
     """Look again for extensions that came after this one, whenever a context is pushed.
 
     Every use of theirs and of ours happens inside an application context.
@@ -243,10 +247,12 @@ def _settle_later(app: Flask, config: Config, placement: Placement) -> None:
 
     def settle(sender: Flask, **_: object) -> None:
         placement.settle()
-        if config.capture_flask_mail:
-            mail.capture(app)
+        if state.core.config.capture_flask_mail:
+            mail.capture(sender)
 
-    appcontext_pushed.connect(settle, app, weak=False)
+    # The signal is global and holds it weakly, so that it goes with the application.
+    state.settle = settle
+    appcontext_pushed.connect(settle, app)
 
 
 def _key_ring(app: Flask, config: Config) -> KeyRing:

@@ -7,6 +7,7 @@ and handing our tables to its metadata. Must not know what is written to the out
 from __future__ import annotations
 
 import re
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -14,8 +15,9 @@ from typing import Any
 import sqlalchemy as sa
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import event
-from sqlalchemy.orm import Session, SessionTransaction
+from sqlalchemy.orm import Session, SessionTransaction, scoped_session
 
+from .database import shares_one_connection
 from .models import Message
 from .models.base import copy_tables
 
@@ -24,10 +26,19 @@ _PENDING = "smtp_admin_pending"
 _COMMITTED = "smtp_admin_committed"
 _WRITES = "smtp_admin_writes"
 
-_READS = re.compile(
-    r"\s*(SELECT|SHOW|EXPLAIN|PRAGMA|SET|BEGIN|START|SAVEPOINT|RELEASE|ROLLBACK|DESCRIBE|DESC)\b",
-    re.IGNORECASE,
+_READING = frozenset(
+    {"SELECT", "VALUES", "TABLE", "SHOW", "EXPLAIN", "DESCRIBE", "DESC", "PRAGMA", "FETCH"}
+    | {"SET", "RESET", "USE", "LOCK", "DECLARE", "CLOSE", "LISTEN", "UNLISTEN"}
+    | {"BEGIN", "START", "SAVEPOINT", "RELEASE", "ROLLBACK", "COMMIT", "END"}
 )
+"""What a statement that changes no data begins with."""
+_LEAD = re.compile(r"(?:\s+|--[^\n]*|/\*.*?\*/|\()*(\w*)", re.DOTALL)
+_QUOTED = re.compile(r"'(?:[^']|'')*'|\"[^\"]*\"|`[^`]*`")
+_CHANGING = re.compile(r"(?<!FOR )(?<!FOR NO KEY )\b(INSERT|UPDATE|DELETE|MERGE)\b", re.IGNORECASE)
+
+_watched: weakref.WeakSet[Any] = weakref.WeakSet()
+"""The session factories that are followed. SQLAlchemy's own ``event.contains`` goes by the address
+of an object, which a second factory may get once the first is gone."""
 
 
 def attach_tables(db: SQLAlchemy, bind_key: str | None) -> sa.Table:
@@ -42,12 +53,21 @@ def attach_tables(db: SQLAlchemy, bind_key: str | None) -> sa.Table:
 
 def watch(db: SQLAlchemy) -> None:
     """Begin to follow the host's sessions. Doing it again changes nothing."""
-    target = db.session
-    if event.contains(target, "after_begin", _on_begin):
+    target: Any = db.session
+    factory = target.session_factory if isinstance(target, scoped_session) else target
+    if factory in _watched:
         return
+    _watched.add(factory)
     event.listen(target, "after_begin", _on_begin)
     event.listen(target, "after_commit", _on_commit)
     event.listen(target, "after_transaction_end", _on_end)
+
+
+def session_of(db: SQLAlchemy) -> Session:
+    """Return the session that the caller uses; a test of the host may have put its own there."""
+    given: Any = db.session
+    session: Session = given() if isinstance(given, scoped_session) else given
+    return session
 
 
 def holds_writes(session: Session) -> bool:
@@ -60,6 +80,27 @@ def holds_writes(session: Session) -> bool:
         return True
     links: dict[int, sa.Connection] = session.info.get(_LINKS, {})
     return any(any(link.info.get(_WRITES, ())) for link in links.values() if not link.closed)
+
+
+def let_go_of_lock(session: Session) -> None:
+    """On SQLite, end a transaction that holds nothing but a lock, so that others may write.
+
+    Reading can leave a lock, and so do writes that were rolled back to a savepoint. The driver's
+    transaction is ended, not the session's: its objects stay as they are. Inside a savepoint
+    nothing can be done, since the savepoint would go with the transaction.
+    """
+    if session.in_nested_transaction():
+        return
+    links: dict[int, sa.Connection] = session.info.get(_LINKS, {})
+    for link in links.values():
+        if link.dialect.name != "sqlite" or link.closed or shares_one_connection(link.engine):
+            continue
+        driver: Any = link.connection.dbapi_connection
+        if driver.in_transaction:
+            driver.rollback()
+            if driver.isolation_level is None and not driver.in_transaction:
+                # The host begins its transactions itself, and relies on being in one.
+                driver.execute("BEGIN")
 
 
 @dataclass
@@ -83,6 +124,9 @@ def after_commit(session: Session, act: Callable[[], None]) -> None:
 def _on_begin(session: Session, transaction: SessionTransaction, link: sa.Connection) -> None:
     session.info.setdefault(_LINKS, {})[id(link)] = link
     _watch_engine(link.engine)
+    if transaction.parent is None:
+        # What an outer transaction wrote, that of a test for instance, is not this session's.
+        link.info[_WRITES] = [False]
 
 
 def _on_commit(session: Session) -> None:
@@ -134,8 +178,21 @@ def _levels(link: sa.Connection) -> list[bool]:
 def _after_execute(
     link: sa.Connection, cursor: Any, statement: str, parameters: Any, context: Any, many: bool
 ) -> None:
-    if _READS.match(statement) is None:
+    if changes_data(statement):
         _levels(link)[-1] = True
+
+
+def changes_data(statement: str) -> bool:
+    """Tell whether an SQL statement writes, as far as its words say.
+
+    A function that writes when it is selected is not recognised. What is not known counts as a
+    write: the message then waits for the caller's commit.
+    """
+    found = _LEAD.match(statement)
+    word = found[1].upper() if found is not None else ""
+    if word == "WITH":
+        return _CHANGING.search(_QUOTED.sub("", statement)) is not None
+    return word not in _READING
 
 
 def _on_savepoint(link: sa.Connection, name: str) -> None:

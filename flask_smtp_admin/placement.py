@@ -7,16 +7,29 @@ either. Must not know what is stored there.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 
 import sqlalchemy as sa
-from flask import Flask
+from flask import Flask, current_app, has_app_context
 from flask_sqlalchemy import SQLAlchemy
 
 from . import host_database, own_database
 from .config import Config
 from .database import Database
 from .errors import ConfigurationError, OutboxUnavailable
+
+
+def inside(app: Flask) -> AbstractContextManager[object]:
+    """Return the application's context, or nothing where the caller is in it already.
+
+    The end of a context ends the session of the host, where that belongs to the thread.
+    """
+    return nullcontext() if _is_inside(app) else app.app_context()
+
+
+def _is_inside(app: Flask) -> bool:
+    return has_app_context() and current_app == app
 
 
 class Placement:
@@ -31,6 +44,7 @@ class Placement:
         self._db = None if config.database_uri else db
         self._table: sa.Table | None = None
         self._engine: sa.Engine | None = None
+        self._engines: Mapping[str | None, sa.Engine | sa.Connection] | None = None
         self._lock = threading.RLock()
         self._first_use: Callable[[], None] = lambda: None
         self._used = False
@@ -49,14 +63,16 @@ class Placement:
 
     def settle(self) -> None:
         """Adopt the host's Flask-SQLAlchemy if it has appeared since."""
-        if self._db is None and self._engine is None and self._config.database_uri is None:
+        if self._db is not None:
+            host_database.watch(self._db)  # a test of the host may have given it another session
+        elif self._engine is None and self._config.database_uri is None:
             db = self._app.extensions.get("sqlalchemy")
             if db is not None:
                 self._adopt(db)
 
     def in_memory(self) -> bool:
         """Tell whether it is an SQLite database that lives in this process alone."""
-        url = self._get_engine().url
+        url = self._get_engine().engine.url
         return url.get_backend_name() == "sqlite" and url.database in (None, "", ":memory:")
 
     def after_commit(self, act: Callable[[], None]) -> None:
@@ -64,7 +80,7 @@ class Placement:
         if self._db is None:
             act()
         else:
-            host_database.after_commit(self._db.session(), act)
+            host_database.after_commit(host_database.session_of(self._db), act)
 
     def _is_hosts(self) -> bool:
         self.settle()
@@ -76,11 +92,13 @@ class Placement:
             self._table = host_database.attach_tables(db, self._config.bind_key)
             host_database.watch(db)
 
-    def _get_engine(self) -> sa.Engine:
+    def _get_engine(self) -> sa.Engine | sa.Connection:
         with self._lock:
             if self._engine is None:
                 self.settle()
-                self._engine = self._own_engine() if self._db is None else self._host_engine()
+                if self._db is not None:
+                    return self._host_engine(self._db)
+                self._engine = self._own_engine()
             return self._engine
 
     def _own_engine(self) -> sa.Engine:
@@ -91,33 +109,51 @@ class Placement:
             )
         return own_database.make_engine(self._config.database_uri, self._app.instance_path)
 
-    def _host_engine(self) -> sa.Engine:
-        assert self._db is not None
-        with self._app.app_context():
-            engines = self._db.engines
-        if self._config.bind_key not in engines:
-            raise ConfigurationError(
-                f"SMTP_ADMIN_BIND_KEY is {self._config.bind_key!r}, which is not a key of "
-                "SQLALCHEMY_BINDS; add it there."
+    def _host_engine(self, db: SQLAlchemy) -> sa.Engine | sa.Connection:
+        if self._engines is None:
+            with inside(self._app):
+                self._engines = db.engines
+        if self._config.bind_key not in self._engines:
+            raise ConfigurationError(self._missing_bind())
+        if _is_inside(self._app):
+            # A test of the host may have bound its session to one connection.
+            bind = host_database.session_of(db).get_bind(clause=self._table)
+            if isinstance(bind, sa.Connection):
+                return bind
+        return self._engines[self._config.bind_key]
+
+    def _missing_bind(self) -> str:
+        if self._config.bind_key is None:
+            return (
+                "The application has no SQLALCHEMY_DATABASE_URI for the outbox to be in; set it, "
+                "or name one of SQLALCHEMY_BINDS in SMTP_ADMIN_BIND_KEY."
             )
-        return engines[self._config.bind_key]
+        return (
+            f"SMTP_ADMIN_BIND_KEY is {self._config.bind_key!r}, which is not a key of "
+            "SQLALCHEMY_BINDS; add it there."
+        )
 
     def _joined(self) -> sa.Connection | None:
-        self._get_engine()
-        if self._db is None or not host_database.holds_writes(self._db.session()):
+        found = self._get_engine()
+        if self._db is None:
             return None
-        return self._db.session().connection(bind_arguments={"clause": self._table})
+        session = host_database.session_of(self._db)
+        if not host_database.holds_writes(session):
+            if isinstance(found, sa.Engine):
+                host_database.let_go_of_lock(session)
+            return None
+        return session.connection(bind_arguments={"clause": self._table})
 
-    def _prepare(self, engine: sa.Engine) -> None:
+    def _prepare(self, engine: sa.Engine | sa.Connection) -> None:
         if not self._used:
             with self._lock:
                 self._use_first(engine)
 
-    def _use_first(self, engine: sa.Engine) -> None:
+    def _use_first(self, engine: sa.Engine | sa.Connection) -> None:
         if self._used:
             return  # another thread was first
         if self._db is None:
-            own_database.prepare(engine)
+            own_database.prepare(engine.engine)
         self._used = True  # before the first use, which comes back here
         try:
             self._first_use()

@@ -13,8 +13,12 @@ from typing import Any
 
 import hypothesis
 import pytest
+from flask import Flask
 from playwright.sync_api import Browser, Page
 
+from flask_smtp_admin import SMTPAdmin
+from flask_smtp_admin.core import EXTENSION_KEY, State
+from tests.apps import Host, MakeApp, bare_app
 from tests.servers.browser import Watch, launch, watched_page
 from tests.servers.catchall import CatchAll
 from tests.servers.exim import EximServer
@@ -163,3 +167,41 @@ def page(_watched: tuple[Page, Watch]) -> Page:
 def watch(_watched: tuple[Page, Watch]) -> Watch:
     """What ``page`` complains about; ``watch.allow("…")`` for what a test provokes."""
     return _watched[1]
+
+
+# ---------------------------------------------------------------- host applications
+
+
+@pytest.fixture
+def make_app(tmp_path: Path) -> Iterator[MakeApp]:
+    """Makes applications with ``SMTPAdmin``; keys of the configuration are its arguments.
+
+    Without Flask-SQLAlchemy, so that each has an SQLite file of its own, and with the dispatch
+    ``none``, so that nothing is delivered unless the test asks for it.
+    """
+    made: list[Flask] = []
+
+    def make(**config: Any) -> Flask:
+        app = bare_app(tmp_path / f"instance{len(made)}", **config)
+        SMTPAdmin(app)
+        made.append(app)
+        return app
+
+    yield make
+    for app in made:
+        state: State = app.extensions[EXTENSION_KEY]
+        state.core.database.bare_engine.dispose()
+
+
+@pytest.fixture
+def app(make_app: MakeApp) -> Flask:
+    """An application with ``SMTPAdmin``; pytest-flask's ``client`` and context use it."""
+    return make_app()
+
+
+@pytest.fixture
+def host(database_url: str, tmp_path: Path) -> Iterator[Host]:
+    """An application with Flask-SQLAlchemy and a table, on each of the three databases."""
+    made = Host(tmp_path / "instance", database_url)
+    yield made
+    made.close()
