@@ -33,9 +33,11 @@ from .models.message import BODY_PART_BYTES, SUBJECT_LENGTH
 from .models.transition import move
 from .signals import Event
 from .smtp import FrozenMessage
+from .smtp.text import has_control
 
 SUBJECT_KEY_LENGTH = 100
 FROM_HEADER_LENGTH = 500
+KEY_LENGTH = 200
 
 
 @dataclass(frozen=True)
@@ -62,20 +64,20 @@ class SendOptions:
         if self.delay is not None and self.send_at is not None:
             raise MessageError("Give either delay or send_at, not both.")
         for name in ("send_at", "expires_at"):
-            value = getattr(self, name)
-            if value is not None and value.tzinfo is None:
-                raise MessageError(
-                    f"{name} has no time zone; pass an aware datetime, for instance "
-                    "datetime.now(timezone.utc)."
-                )
-        if self.idempotency_key is not None and not 1 <= len(self.idempotency_key) <= 200:
-            raise MessageError("idempotency_key must have 1 to 200 characters.")
-        if self.delay is not None and self._delay().total_seconds() < 0:
+            _check_time(name, getattr(self, name))
+        if self.idempotency_key is not None:
+            _check_key(self.idempotency_key)
+        if self._delay() < timedelta():
             raise MessageError(f"delay is {self.delay!r}; it must not be negative.")
 
     def _delay(self) -> timedelta:
         delay = self.delay or 0
-        return delay if isinstance(delay, timedelta) else timedelta(seconds=delay)
+        try:
+            return delay if isinstance(delay, timedelta) else timedelta(seconds=delay)
+        except (TypeError, ValueError, OverflowError):
+            raise MessageError(
+                f"delay is {delay!r}; it must be a timedelta, or a number of seconds."
+            ) from None
 
     def due_at(self, now: datetime, automated: bool, automated_delay: int) -> datetime:
         """Return when the message leaves at the earliest.
@@ -85,7 +87,7 @@ class SendOptions:
         if self.send_at is not None:
             due_at = max(self.send_at, now)
         elif self.delay is not None:
-            due_at = now + self._delay()
+            due_at = _later(now, self._delay())
         else:
             due_at = now + timedelta(seconds=automated_delay if automated else 0)
         if self.expires_at is not None and self.expires_at <= due_at:
@@ -94,6 +96,35 @@ class SendOptions:
                 f"{due_at.isoformat()}."
             )
         return due_at
+
+
+def _check_time(name: str, value: object) -> None:
+    if value is None:
+        return
+    if not isinstance(value, datetime):
+        raise MessageError(f"{name} is {value!r}; it must be an aware datetime.")
+    if value.utcoffset() is None:
+        raise MessageError(
+            f"{name} has no time zone; pass an aware datetime, for instance "
+            "datetime.now(timezone.utc)."
+        )
+
+
+def _check_key(key: object) -> None:
+    # Databases differ on white space at the end of a text, and on control characters anywhere.
+    if not isinstance(key, str) or not 1 <= len(key) <= KEY_LENGTH:
+        raise MessageError(f"idempotency_key must be a text of 1 to {KEY_LENGTH} characters.")
+    if key != key.strip() or has_control(key):
+        raise MessageError(
+            "idempotency_key must not begin or end with white space, nor hold a control character."
+        )
+
+
+def _later(now: datetime, delay: timedelta) -> datetime:
+    try:
+        return now + delay
+    except OverflowError:
+        raise MessageError(f"delay is {delay!r}, which no calendar reaches.") from None
 
 
 @dataclass(frozen=True)
@@ -184,12 +215,17 @@ def _store(
         values["connection_id"] = routing.find(connection, options.connection)
     else:
         values["connection_id"] = routing.choose(connection, message.sender)
-    guard = savepoint and options.idempotency_key is not None
+    joined = savepoint and options.idempotency_key is not None
+    # On SQLite a failed statement spoils nothing, and a savepoint would do harm: Python's driver
+    # knows of no transaction yet when it is the first write, so that releasing it would commit.
+    guard = joined and connection.dialect.name != "sqlite"
     try:
         with connection.begin_nested() if guard else nullcontext():
             number = _insert(connection, message, values)
     except IntegrityError:
-        known = _by_idempotency_key(connection, options.idempotency_key) if guard else None
+        known = None
+        if joined:
+            known = _by_idempotency_key(connection, options.idempotency_key, newest=True)
         if known is None:
             raise
         return known
@@ -261,14 +297,22 @@ def inserted_id(result: sa.CursorResult[Any]) -> int:
     return int(key[0])
 
 
-def _by_idempotency_key(connection: sa.Connection, key: str | None) -> OutboxMessage | None:
+def _by_idempotency_key(
+    connection: sa.Connection, key: str | None, *, newest: bool = False
+) -> OutboxMessage | None:
+    """Return the message that has the key.
+
+    :param newest: look past the snapshot of the transaction, which on MariaDB does not show what
+        others have committed since it began; a locking read does.
+    """
     if key is None:
         return None
-    row = connection.execute(
-        sa.select(Message.id, Message.message_id, Message.status, Message.due_at).where(
-            Message.idempotency_key == key
-        )
-    ).first()
+    query = sa.select(Message.id, Message.message_id, Message.status, Message.due_at).where(
+        Message.idempotency_key == key
+    )
+    if newest:
+        query = query.with_for_update(read=True)
+    row = connection.execute(query).first()
     if row is None:
         return None
     return OutboxMessage(row.id, row.message_id, row.status.value, row.due_at, duplicate=True)

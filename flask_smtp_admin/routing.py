@@ -11,6 +11,9 @@ import sqlalchemy as sa
 from .errors import UnknownConnection
 from .models import Connection, Message, Status
 
+LARGEST_ID = 2**31 - 1
+"""PostgreSQL refuses to compare an integer column with a larger number."""
+
 
 def choose(connection: sa.Connection, sender: str) -> int | None:
     """Return the id of the connection for ``sender``, or ``None`` while no enabled one fits.
@@ -52,9 +55,10 @@ def find(connection: sa.Connection, wanted: str | int) -> int:
     :raises UnknownConnection: there is none; the message lists the captions.
     """
     column = Connection.id if isinstance(wanted, int) else Connection.caption
-    found = connection.execute(sa.select(Connection.id).where(column == wanted)).scalar()
-    if found is not None:
-        return int(found)
+    if not isinstance(wanted, int) or 0 < wanted <= LARGEST_ID:
+        found = connection.execute(sa.select(Connection.id).where(column == wanted)).scalar()
+        if found is not None:
+            return int(found)
     captions = connection.execute(sa.select(Connection.caption)).scalars().all()
     raise UnknownConnection(
         f"There is no connection {wanted!r}. "

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
 from ..database import BigId, UTCDateTime
-from .base import PREFIX, Base, Word, one_of, search_key
+from .base import EVERY_LANGUAGE, PREFIX, Base, Word, one_of, search_key
 from .message import ADDRESS_LENGTH, SUBJECT_LENGTH
 
 
@@ -43,7 +43,7 @@ class Attempt(Base):
         sa.Index(None, "subject_key", "id"),
         sa.Index(None, "started_at", "id"),
         sa.Index(None, "smtp_code", "id"),
-        {"sqlite_autoincrement": True},
+        {"sqlite_autoincrement": True, **EVERY_LANGUAGE},
     )
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)

@@ -25,6 +25,9 @@ NAMING = {
     "pk": "pk_%(table_name)s",
 }
 
+EVERY_LANGUAGE = {"mysql_charset": "utf8mb4", "mariadb_charset": "utf8mb4"}
+"""Options of every table: a database made with another character set would refuse a subject."""
+
 
 class Base(DeclarativeBase):
     """The parent of every table class."""

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from ..crypto import KeyRing
 from ..database import UTCDateTime
-from .base import PREFIX, Base, Word, one_of
+from .base import EVERY_LANGUAGE, PREFIX, Base, Word, one_of
 
 
 class Encryption(str, Enum):
@@ -68,7 +68,7 @@ class Connection(Base):
     __table_args__ = (
         one_of("encryption", Encryption),
         one_of("auth_mechanism", AuthMechanism),
-        {"sqlite_autoincrement": True},
+        {"sqlite_autoincrement": True, **EVERY_LANGUAGE},
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -149,7 +149,7 @@ class ConnectionHealth(Base):
     """How a connection fares; written by workers and tests."""
 
     __tablename__ = PREFIX + "connection_health"
-    __table_args__ = (one_of("breaker", BreakerState),)
+    __table_args__ = (one_of("breaker", BreakerState), EVERY_LANGUAGE)
 
     connection_id: Mapped[int] = mapped_column(
         sa.ForeignKey(PREFIX + "connection.id", ondelete="CASCADE"), primary_key=True

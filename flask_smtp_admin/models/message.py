@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from ..database import BigId, Blob, UTCDateTime
-from .base import PREFIX, Base, Word, one_of, search_key
+from .base import EVERY_LANGUAGE, PREFIX, Base, Word, one_of, search_key
 from .states import Status
 
 SUBJECT_LENGTH = 500
@@ -76,13 +76,14 @@ class Message(Base):
             sqlite_where=sa.text("finished_at IS NOT NULL"),
             postgresql_where=sa.text("finished_at IS NOT NULL"),
         ),
-        {"sqlite_autoincrement": True},
+        {"sqlite_autoincrement": True, **EVERY_LANGUAGE},
     )
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
     message_id: Mapped[str] = mapped_column(sa.String(255), index=True)
     """The Message-ID header, with its angle brackets."""
-    idempotency_key: Mapped[str | None] = mapped_column(sa.String(200), unique=True, default=None)
+    idempotency_key: Mapped[str | None] = mapped_column(search_key(200), unique=True, default=None)
+    """Compared exactly: under a collation of people "A1" and "a1" might be one key."""
     connection_id: Mapped[int | None] = mapped_column(
         sa.ForeignKey(PREFIX + "connection.id", ondelete="SET NULL"), default=None
     )
@@ -144,7 +145,7 @@ class Recipient(Base):
         one_of("kind", RecipientKind),
         one_of("status", RecipientStatus),
         sa.Index(None, "address_key", "message_id"),
-        {"sqlite_autoincrement": True},
+        {"sqlite_autoincrement": True, **EVERY_LANGUAGE},
     )
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
@@ -170,6 +171,7 @@ class MessageBody(Base):
     """A part of the frozen bytes of a message."""
 
     __tablename__ = PREFIX + "message_body"
+    __table_args__ = EVERY_LANGUAGE
 
     message_id: Mapped[int] = mapped_column(
         BigId,

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
 from ..database import UTCDateTime
-from .base import PREFIX, Base
+from .base import EVERY_LANGUAGE, PREFIX, Base
 
 ALIVE_WITHIN = timedelta(seconds=60)
 """A worker reports every 15 s; one that has been silent for longer than this counts as gone."""
@@ -18,6 +18,7 @@ class Worker(Base):
     """One worker, from its start to some time after its end."""
 
     __tablename__ = PREFIX + "worker"
+    __table_args__ = EVERY_LANGUAGE
 
     id: Mapped[str] = mapped_column(sa.String(36), primary_key=True)
     kind: Mapped[str] = mapped_column(sa.String(20))

@@ -83,6 +83,8 @@ def upgrade() -> None:
         sa.UniqueConstraint("caption", name=op.f("uq_smtp_admin_connection_caption")),
         sa.UniqueConstraint("uid", name=op.f("uq_smtp_admin_connection_uid")),
         sqlite_autoincrement=True,
+        mysql_charset="utf8mb4",
+        mariadb_charset="utf8mb4",
     )
     op.create_table(
         "smtp_admin_worker",
@@ -120,6 +122,8 @@ def upgrade() -> None:
         ),
         sa.Column("sent_count", sa.Integer(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_smtp_admin_worker")),
+        mysql_charset="utf8mb4",
+        mariadb_charset="utf8mb4",
     )
     op.create_index(
         op.f("ix_smtp_admin_worker_seen_at"), "smtp_admin_worker", ["seen_at"], unique=False
@@ -173,12 +177,21 @@ def upgrade() -> None:
             ondelete="CASCADE",
         ),
         sa.PrimaryKeyConstraint("connection_id", name=op.f("pk_smtp_admin_connection_health")),
+        mysql_charset="utf8mb4",
+        mariadb_charset="utf8mb4",
     )
     op.create_table(
         "smtp_admin_message",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("message_id", sa.String(length=255), nullable=False),
-        sa.Column("idempotency_key", sa.String(length=200), nullable=True),
+        sa.Column(
+            "idempotency_key",
+            sa.String(length=200)
+            .with_variant(mysql.VARCHAR(length=200, collation="utf8mb4_bin"), "mariadb")
+            .with_variant(mysql.VARCHAR(length=200, collation="utf8mb4_bin"), "mysql")
+            .with_variant(sa.String(length=200, collation="C"), "postgresql"),
+            nullable=True,
+        ),
         sa.Column("connection_id", sa.Integer(), nullable=True),
         sa.Column("pinned", sa.Boolean(), nullable=False),
         sa.Column("sender", sa.String(length=320), nullable=False),
@@ -266,6 +279,8 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_smtp_admin_message")),
         sa.UniqueConstraint("idempotency_key", name=op.f("uq_smtp_admin_message_idempotency_key")),
         sqlite_autoincrement=True,
+        mysql_charset="utf8mb4",
+        mariadb_charset="utf8mb4",
     )
     op.create_index(
         op.f("ix_smtp_admin_message_connection_id_id"),
@@ -402,6 +417,8 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_smtp_admin_attempt")),
         sqlite_autoincrement=True,
+        mysql_charset="utf8mb4",
+        mariadb_charset="utf8mb4",
     )
     op.create_index(
         op.f("ix_smtp_admin_attempt_connection_id_id"),
@@ -474,6 +491,8 @@ def upgrade() -> None:
             ondelete="CASCADE",
         ),
         sa.PrimaryKeyConstraint("message_id", "part", name=op.f("pk_smtp_admin_message_body")),
+        mysql_charset="utf8mb4",
+        mariadb_charset="utf8mb4",
     )
     op.create_table(
         "smtp_admin_recipient",
@@ -516,6 +535,8 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_smtp_admin_recipient")),
         sqlite_autoincrement=True,
+        mysql_charset="utf8mb4",
+        mariadb_charset="utf8mb4",
     )
     op.create_index(
         op.f("ix_smtp_admin_recipient_address_key_message_id"),
