@@ -6,6 +6,7 @@ application that has a plain ``flask_mail.Mail``. Must not know how a message is
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from contextvars import ContextVar
 from datetime import datetime, timezone
@@ -16,6 +17,7 @@ import flask_mail
 from flask import Flask, current_app
 
 from .core import EXTENSION_KEY, State
+from .database import explained
 from .errors import ConfigurationError, MessageError, NotInitializedError
 from .outbox import OutboxMessage, SendOptions, enqueue
 from .routing import first_sender
@@ -64,7 +66,13 @@ def _default_sender(state: State, source: Draft | StandardMessage) -> Address | 
     configured: Address | None = current_app.config.get("MAIL_DEFAULT_SENDER")
     if configured:
         return configured
-    with state.core.database.read() as connection:
+    database = state.core.database
+    joined = database.joined()
+    if joined is not None:
+        # A second connection would wait for the caller's own transaction where that has a lock.
+        with explained():
+            return first_sender(joined)
+    with database.read() as connection:
         return first_sender(connection)
 
 
@@ -77,8 +85,9 @@ def draft_of(
     """
     headers = {str(k): str(v) for k, v in (message.extra_headers or {}).items()}
     return Draft(
-        subject=str(message.subject or ""),
-        sender=message.sender or None,
+        # Flask-Mail allows a subject that is folded already.
+        subject=_FOLD.sub(" ", str(message.subject or "")),
+        sender=_sender(message.sender),
         to=tuple(message.recipients),
         cc=tuple(message.cc),
         bcc=tuple(message.bcc),
@@ -96,6 +105,22 @@ def draft_of(
         message_id=_message_id(message.msgId),
         envelope_from=_bare(envelope_from),
     )
+
+
+_FOLD = re.compile(r"\r\n[ \t]+(?=\S)")
+_NAMED = re.compile(r"([^<>@\"]+) <([^<>\s]+)>")
+
+
+def _sender(sender: str | tuple[str, str] | None) -> Address | None:
+    """Return the sender, with a name that Flask-Mail joined to it as it is.
+
+    It writes the pair ``("Shop, Inc.", "a@b")`` as ``Shop, Inc. <a@b>``, without the quotes that a
+    comma needs in a list of addresses.
+    """
+    if not sender:
+        return None
+    found = _NAMED.fullmatch(sender) if isinstance(sender, str) else None
+    return sender if found is None else (found[1], found[2])
 
 
 def _message_id(given: str | None) -> str | None:
@@ -184,7 +209,7 @@ class OutboxConnection(flask_mail.Connection):
         if not _is_suppressed(self.mail):
             _check_as_flask_mail_does(message)
             submit(current_state(), message, SendOptions(), envelope_from)
-        taken = _taken.set(True)
+        taken = _taken.set(message)
         try:
             # Without a host it checks, sets the date and sends the signal, no more.
             super().send(message, envelope_from)
@@ -214,8 +239,8 @@ def current_state() -> State:
     return state
 
 
-_taken: ContextVar[bool] = ContextVar("smtp_admin_taken", default=False)
-"""Whether the message that the signal speaks of is in the outbox already."""
+_taken: ContextVar[flask_mail.Message | None] = ContextVar("smtp_admin_taken", default=None)
+"""The message that is in the outbox already when the signal speaks of it."""
 
 
 # --- for what is there already -------------------------------------------------------------------
@@ -228,9 +253,17 @@ class CapturedMail(flask_mail._Mail):  # noqa: SLF001  (what app.extensions hold
     sends nevertheless brings the message here.
     """
 
+    _original: flask_mail._Mail
+
     def __init__(self, original: flask_mail._Mail) -> None:
-        self.suppressed = bool(original.suppress)
-        self.__dict__.update({k: v for k, v in vars(original).items() if k != "suppress"})
+        # ``Mail.state`` is the original: whatever is changed there has to count here.
+        self.__dict__["_original"] = original
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._original, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        setattr(self._original, name, value)
 
     @property
     def suppress(self) -> bool:
@@ -239,11 +272,19 @@ class CapturedMail(flask_mail._Mail):  # noqa: SLF001  (what app.extensions hold
 
     @suppress.setter
     def suppress(self, value: bool) -> None:
-        self.suppressed = bool(value)
+        self._original.suppress = value
 
 
 def _is_suppressed(state: Any) -> bool:
-    return bool(state.suppressed if isinstance(state, CapturedMail) else state.suppress)
+    """Tell whether ``MAIL_SUPPRESS_SEND`` keeps messages back.
+
+    Not while a test captures: then nothing leaves anyhow, and the test wants to see them.
+    """
+    admin: State | None = current_app.extensions.get(EXTENSION_KEY)
+    if admin is not None and admin.core.trial.outboxes:
+        return False
+    original = state._original if isinstance(state, CapturedMail) else state  # noqa: SLF001
+    return bool(original.suppress)
 
 
 def capture(app: Flask) -> None:
@@ -267,10 +308,10 @@ def capture(app: Flask) -> None:
 
 def _on_dispatched(app: Flask, message: flask_mail.Message) -> None:
     """Take a message that Flask-Mail believes to have sent."""
-    mail_state = app.extensions.get("mail")
-    if not isinstance(mail_state, CapturedMail) or mail_state.suppressed:
+    if _taken.get() is message:
         return
-    if _taken.get():
+    mail_state = app.extensions.get("mail")
+    if not isinstance(mail_state, CapturedMail) or _is_suppressed(mail_state):
         return
     submit(current_state(), message, SendOptions())
 
