@@ -23,8 +23,11 @@ ACCOUNT_POLICIES = ("any", "email")
 PASSWORD_POLICIES = ("any", "strict")
 
 
-def _key(default: Any, meaning: str, **limits: Any) -> Any:
-    return field(default=default, metadata={"meaning": meaning, **limits})
+def _key(default: Any, meaning: str, *, secret: bool = False, **limits: Any) -> Any:
+    """Return a field; a secret one is not shown when the configuration is printed or refused."""
+    return field(
+        default=default, repr=not secret, metadata={"meaning": meaning, "secret": secret, **limits}
+    )
 
 
 @dataclass(frozen=True)
@@ -50,8 +53,10 @@ class Config:
     )
     database_uri: str | None = _key(
         None,
-        "SQLAlchemy address of a database of the outbox's own. Unset: the application's "
-        "Flask-SQLAlchemy, or an SQLite file in the instance folder where there is none.",
+        "SQLAlchemy address of a database of the outbox's own, where a message is stored at once: "
+        "it cannot share the caller's transaction. Unset: the application's Flask-SQLAlchemy, or "
+        "an SQLite file in the instance folder where there is none.",
+        secret=True,
     )
     bind_key: str | None = _key(
         None, "Flask-SQLAlchemy bind that holds the tables. Unset: the default bind."
@@ -60,6 +65,7 @@ class Config:
         (),
         "Secrets that stored passwords are encrypted with; the first encrypts, all decrypt. "
         "Empty: derived from `SECRET_KEY` and `SECRET_KEY_FALLBACKS`.",
+        secret=True,
     )
     account_policy: str = _key(
         "any", "Which account names a connection may have.", choices=ACCOUNT_POLICIES
@@ -97,7 +103,9 @@ class Config:
     logo_url: str | None = _key(None, "Address of a picture on the same site, shown on the pages.")
     accent_color: str = _key("", "CSS colour of links and buttons on the pages.")
     probe_token: str | None = _key(
-        None, "Bearer token with which `/health` answers without a login. Unset: a login is needed."
+        None,
+        "Bearer token with which `/health` answers without a login. Unset: a login is needed.",
+        secret=True,
     )
 
     @property
@@ -119,7 +127,7 @@ class Config:
             if key not in known:
                 raise ConfigurationError(_unknown(key, list(known)))
             spec = known[key]
-            value = _convert(key, mapping[key], hints[spec.name])
+            value = _convert(key, mapping[key], hints[spec.name], secret=spec.metadata["secret"])
             _check_limits(key, value, spec.metadata)
             values[spec.name] = value
         config = cls(**values)
@@ -151,7 +159,7 @@ def _unknown(key: str, known: list[str]) -> str:
     return f"{key} is not a key of flask-smtp-admin. {hint}"
 
 
-def _convert(key: str, value: Any, hint: Any) -> Any:
+def _convert(key: str, value: Any, hint: Any, *, secret: bool) -> Any:
     """Return ``value`` as the type of its field; texts from the environment are understood."""
     options = typing.get_args(hint) if typing.get_origin(hint) is types.UnionType else (hint,)
     if value is None and type(None) in options:
@@ -163,9 +171,12 @@ def _convert(key: str, value: Any, hint: Any) -> Any:
         return _BOOLEANS[value.lower()]
     if wanted is int and isinstance(value, str) and value.strip().isdigit():
         return int(value)
+    if wanted is str and type(value) is int:
+        return str(value)  # from_prefixed_env() reads what looks like a number as one
     if type(value) is wanted:
         return value
-    raise ConfigurationError(f"{key} is {value!r}; it must be {_TYPE_NAMES[wanted]}.")
+    found = f"a {type(value).__name__}" if secret else repr(value)
+    raise ConfigurationError(f"{key} is {found}; it must be {_TYPE_NAMES[wanted]}.")
 
 
 def _texts(key: str, value: Any) -> tuple[str, ...]:

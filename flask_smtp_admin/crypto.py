@@ -30,6 +30,16 @@ _KEY_ID_BYTES = 4
 WELL_KNOWN_SECRETS = frozenset(
     {"dev", "development", "secret", "secret-key", "secret_key", "changeme", "change-me"}
     | {"test", "testing", "password", "your-secret-key", "super-secret", "supersecret"}
+    | {
+        "super secret key",
+        "your_secret_key",
+        "my-secret-key",
+        "mysecretkey",
+        "you-will-never-guess",
+    }
+    # From Flask's own documentation: the quickstart, and the page on configuration.
+    | {"192b9bdd22ab9ed4d12e236c78afcb9a393ec15f71bbf5dc987d54727823bcbf"}
+    | {'_5#y2l"f4q8z\n\xec]/'}
 )
 """Values of ``SECRET_KEY`` from tutorials: whoever reads the database would guess them first."""
 
