@@ -13,8 +13,9 @@ from flask_smtp_admin import signals
 
 from . import inbox, letters, login, shop
 from .extensions import csrf, mail, smtp_admin
-from .folder import DataFolder
+from .folder import DataFolder, Notes
 from .mail_control import MailControl
+from .ports import SMTP_PORT
 from .surroundings import KEY, Surroundings
 from .tables import DeliveryFailure, db
 
@@ -50,7 +51,7 @@ def build(folder: DataFolder | None = None) -> Flask:
 
 def configure(app: Flask, folder: DataFolder) -> None:
     """Set what the shop and flask-smtp-admin read from ``app.config``."""
-    notes = folder.read_notes()
+    notes = folder.read_notes() or Notes()
     app.config.update(
         SECRET_KEY=folder.secret_key(),
         SESSION_COOKIE_NAME="garden_shop",
@@ -60,9 +61,9 @@ def configure(app: Flask, folder: DataFolder) -> None:
         SQLALCHEMY_DATABASE_URI=folder.database_uri,
         SQLALCHEMY_ENGINE_OPTIONS={"connect_args": {"timeout": 30}},
         MAIL_SERVER="127.0.0.1",
-        MAIL_PORT=notes.smtp_port if notes else 2525,
+        MAIL_PORT=notes.smtp_port or SMTP_PORT,
         MAIL_DEFAULT_SENDER=letters.SHOP,
-        SMTP_ADMIN_REDIS_URL=notes.redis_url if notes else None,
+        SMTP_ADMIN_REDIS_URL=notes.redis_url,
         SMTP_ADMIN_SITE_NAME="Garden Shop",
         SMTP_ADMIN_ACCENT_COLOR="#2f6b3c",
         SMTP_ADMIN_EXIT_SECONDS=2,
@@ -78,6 +79,7 @@ def may(action: str) -> bool:
 
 @signals.delivery_failed.connect
 @signals.final_delivery_failed.connect
+@signals.connection_failed.connect
 def note_failure(app: Flask, event: signals.Event) -> None:
     """Keep what went wrong, for the shop's own page. Runs in the worker's process."""
     if event.code == "delivery_failed" and event.final:
@@ -85,7 +87,7 @@ def note_failure(app: Flask, event: signals.Event) -> None:
     db.session.add(
         DeliveryFailure(
             message_id=event.message_id,
-            recipient=event.recipient or "",
+            recipient=event.recipient or f"all who wait for {event.connection}",
             subject=event.subject or "",
             reply=event.reply or "",
             final=event.final,

@@ -97,14 +97,14 @@ class Child:
         self._forget_readiness()
         self._ready = ready
 
-    def wait_ready(self, *, wanted: Callable[[], bool]) -> bool:
-        """Wait until it reports, while ``wanted`` is true, and tell whether it did."""
+    def wait_ready(self, *, wanted: Callable[[], bool]) -> str:
+        """Wait until it reports, while ``wanted`` is true, and return its word; empty: it failed."""
         while self._ready is not None and wanted():
             if select.select([self._ready], [], [], 0.1)[0]:
                 said = os.read(self._ready, 16)
                 self._forget_readiness()
-                return said != b""
-        return False
+                return said.decode("ascii")
+        return ""
 
     def ended(self) -> int | None:
         """Return the exit code of a child that just ended by itself, and plan its next start."""

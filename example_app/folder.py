@@ -28,8 +28,8 @@ LETTERS = "abcdefghijkmnpqrstuvwxyz23456789"
 class Notes:
     """What one start decided and the processes, and a shell beside them, have to know."""
 
-    smtp_port: int
-    redis_url: str | None
+    smtp_port: int | None = None
+    redis_url: str | None = None
     """Address of the Valkey server; ``None``: the web server delivers by itself."""
     web_url: str = ""
 

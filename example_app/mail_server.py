@@ -10,6 +10,7 @@ that an administrator can see what happens to messages meanwhile. Must not know 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import os
 import signal
@@ -106,17 +107,29 @@ class _Protocol(SMTP):
 class MailServer:
     """The listening socket, which opens and closes on demand."""
 
-    def __init__(self, folder: Path, port: int) -> None:
+    def __init__(self, folder: Path) -> None:
         self._handler = Letterbox(folder)
-        self._port = port
+        self.port = 0
         self._server: asyncio.Server | None = None
         self._sessions: set[asyncio.BaseTransport] = set()
+
+    async def open_first_free(self, ports: list[int]) -> None:
+        """Listen on the first of the ports that nobody has.
+
+        :raises OSError: all are taken.
+        """
+        for port in ports:
+            self.port = port
+            with contextlib.suppress(OSError):
+                await self.start()
+                return
+        raise OSError("There is no free port for the mail server.")
 
     async def start(self) -> str:
         """Listen, and return the new state."""
         if self._server is None:
             loop = asyncio.get_running_loop()
-            self._server = await loop.create_server(self._protocol, HOST, self._port)
+            self._server = await loop.create_server(self._protocol, HOST, self.port)
         return self.state()
 
     async def stop(self) -> str:
@@ -162,19 +175,19 @@ async def listen_for_orders(server: MailServer, control: Path) -> asyncio.Server
         os.umask(before)
 
 
-async def serve(folder: Path, port: int, control: Path, ready: int) -> None:
-    """Serve until SIGTERM or SIGINT.
+async def serve(folder: Path, ports: list[int], control: Path, ready: int) -> None:
+    """Serve until SIGTERM or SIGINT, on the first of the ports that is free.
 
-    :param ready: a file descriptor that hears of the first listening.
+    :param ready: a file descriptor that hears which one that is.
     """
     ended = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ended.set)
-    server = MailServer(folder, port)
-    await server.start()
+    server = MailServer(folder)
+    await server.open_first_free(ports)
     orders = await listen_for_orders(server, control)
-    os.write(ready, b"ready")
+    os.write(ready, str(server.port).encode("ascii"))
     os.close(ready)
     await ended.wait()
     orders.close()
@@ -182,8 +195,13 @@ async def serve(folder: Path, port: int, control: Path, ready: int) -> None:
 
 
 if __name__ == "__main__":
-    mail_folder, smtp_port, control_socket, ready_descriptor = sys.argv[1:]
+    mail_folder, control_socket, ready_descriptor, *candidates = sys.argv[1:]
     Path(control_socket).unlink(missing_ok=True)  # of a process that was killed
     asyncio.run(
-        serve(Path(mail_folder), int(smtp_port), Path(control_socket), int(ready_descriptor))
+        serve(
+            Path(mail_folder),
+            list(map(int, candidates)),
+            Path(control_socket),
+            int(ready_descriptor),
+        )
     )

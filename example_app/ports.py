@@ -1,6 +1,6 @@
 """Loopback ports for the web server and the mail server.
 
-Owns choosing them. Must not know what listens there.
+Owns which ones are tried. Must not know what listens there.
 """
 
 from __future__ import annotations
@@ -55,26 +55,10 @@ def _listen(port: int) -> socket.socket:
     return listening
 
 
-def choose_smtp_port(last: int | None) -> int:
-    """Return the port of the last start if it is still free, otherwise the next free one.
+def smtp_candidates(last: int | None) -> list[int]:
+    """Return the ports that the mail server tries, that of the last start first.
 
-    It stays below 49152, which is where the extension's rule for ports ends.
-
-    :raises PortTaken: there is none.
+    They stay below 49152, which is where the extension's rule for ports ends.
     """
-    candidates = list(range(SMTP_PORT, SMTP_PORT + CHOICES))
-    for port in [last, *candidates] if last is not None else candidates:
-        if is_free(port):
-            return port
-    raise PortTaken(f"All ports from {SMTP_PORT} are taken; the mail server needs one.")
-
-
-def is_free(port: int) -> bool:
-    """Tell whether nothing listens on a loopback port."""
-    with socket.socket() as candidate:
-        candidate.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            candidate.bind((HOST, port))
-        except OSError:
-            return False
-        return True
+    others = range(SMTP_PORT, SMTP_PORT + CHOICES)
+    return [*others] if last is None else [last, *others]

