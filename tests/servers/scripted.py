@@ -88,7 +88,7 @@ class Peer:
         while b"\n" not in self.buffer:
             self.more()
         line, _, self.buffer = self.buffer.partition(b"\n")
-        return line.rstrip(b"\r").decode()
+        return line.rstrip(b"\r").decode(errors="replace")
 
     def more(self) -> None:
         try:
@@ -98,13 +98,6 @@ class Peer:
         if not data:
             raise Gone
         self.buffer += data
-
-    def wait_for_the_end(self) -> None:
-        """Say nothing until the client goes away or the server stops."""
-        while not self.server.stopping.is_set():
-            self.more()
-            self.buffer = b""
-        raise Gone
 
 
 Behaviour = Callable[[Peer], None]
@@ -134,7 +127,9 @@ def reset(peer: Peer) -> None:
 
 
 def silence(peer: Peer) -> None:
-    peer.wait_for_the_end()
+    """Neither read nor write until the server stops."""
+    peer.server.stopping.wait()
+    raise Gone
 
 
 def drip(peer: Peer) -> None:

@@ -13,8 +13,9 @@ from tests.smtp.endpoints import ALICE, endpoint, envelope, opened
 LARGE = b"Subject: x\r\n\r\n" + (b"x" * 76 + b"\r\n") * 120_000
 
 OPENING = {
-    Step.CONNECT: {Stage.CONNECT, Stage.GREETING},  # a reset may be as quick as the connection
-    Step.BANNER: {Stage.GREETING},
+    # A reset may be as quick as the connection itself.
+    Step.CONNECT: {Stage.CONNECT, Stage.GREETING},
+    Step.BANNER: {Stage.CONNECT, Stage.GREETING},
     Step.EHLO: {Stage.EHLO},
     Step.STARTTLS: {Stage.TLS},
     Step.HANDSHAKE: {Stage.TLS},
