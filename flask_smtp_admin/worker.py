@@ -7,39 +7,35 @@ it: that is a bell somebody else rings.
 from __future__ import annotations
 
 import logging
-import os
-import socket
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
-from sqlalchemy.orm import Session as OrmSession
 
-from . import connections
 from .core import Core
-from .delivery import breaker, claim, housekeeping
-from .delivery.breaker import Trouble
+from .delivery import breaker, carriers, claim, housekeeping
 from .delivery.lane import BATCH, Lane
-from .delivery.lease import LEASE, RENEW_EVERY, Leases
+from .delivery.lease import Leases, Pace
+from .delivery.presence import Presence
 from .delivery.rack import Rack
 from .delivery.record import Carrier
-from .errors import OutboxUnavailable, SMTPAdminError
-from .models import Connection, ConnectionHealth, Message, Status
-from .models import Worker as WorkerRow
-from .signals import Event
+from .errors import OutboxUnavailable
+from .models import ConnectionHealth, Message, Status
 
 logger = logging.getLogger(__name__)
 
-SWEEP_EVERY = 15.0
-"""Seconds between sweeps; with the lease they bound the time until a killed worker's message is
-tried again: 45 + 15 s."""
+PACE = Pace()
+"""The pace of every worker that is given none. With it a killed worker's message is tried again
+within 45 + 15 s."""
 DATABASE_PAUSE = 2.0
-"""Seconds to wait when the database is away."""
+"""Seconds to wait when the database is away, and after a lane that failed."""
+EMPTY_PAUSE = 0.25
+"""Seconds to leave a connection alone whose due messages were gone when a lane came for them."""
 MESSAGES_A_LANE = 10
 """So many due messages justify one more session."""
-FORGET_AFTER = timedelta(days=1)
 
 LONE_LEASE = timedelta(minutes=15)
 """The lease of a worker without a heartbeat, which claims one message at a time: longer than a
@@ -65,33 +61,38 @@ class Bell:
 class Worker:
     """Delivers what is due, for one application.
 
-    :param kind: ``rq``, ``embedded``, ``inline`` or ``burst``, for the overview.
+    :param kind: ``rq``, ``embedded``, ``inline``, ``burst`` or ``none``, for the overview.
     :param sessions: SMTP sessions at most, over all connections.
+    :param pace: how long leases last and how often it sweeps. Default: :data:`PACE`.
     """
 
-    def __init__(self, core: Core, *, kind: str, sessions: int | None = None) -> None:
+    def __init__(
+        self, core: Core, *, kind: str, sessions: int | None = None, pace: Pace | None = None
+    ) -> None:
         self.bell = Bell()
-        self.name = f"{kind}:{socket.gethostname()}:{os.getpid()}"[:36]
         self._core = core
-        self._kind = kind
         self._sessions = sessions or core.config.sessions
-        self._stopped = threading.Event()
+        self._pace = pace or PACE
+        self._presence = Presence(core, kind)
         self._rack = Rack()
-        self._leases = Leases(LEASE)
+        self._leases = Leases(self._pace.lease, self._pace.margin)
+        self._stopped = threading.Event()
+        self._ended = threading.Event()
+        self._lock = threading.Lock()
         self._active: Counter[int] = Counter()
-        self._active_lock = threading.Lock()
+        self._threads: set[threading.Thread] = set()
+        self._rests_until: dict[int, float] = {}
+        self._released = False
         self._sent_count = 0
         self._swept_at = float("-inf")
-        self._report_due = False
         self._alone = False
-        self._threads: set[threading.Thread] = set()
+        self._patience: float | None = None
 
     # --- being run ------------------------------------------------------------------------------
 
     def run(self) -> None:
         """Deliver until :meth:`stop`; then finish the messages in hand and release the rest."""
-        heartbeat = threading.Thread(target=self._beat, name="smtp-admin-heartbeat", daemon=True)
-        heartbeat.start()
+        heartbeat = self._start_thread(self._beat, "smtp-admin-heartbeat")
         try:
             while not self._stopped.is_set():
                 self.bell.wait(self._tick())
@@ -99,7 +100,7 @@ class Worker:
             self._finish(heartbeat)
 
     def stop(self) -> None:
-        """Ask :meth:`run` to end after the messages in hand. Safe in a signal handler."""
+        """Ask :meth:`run` to end after the messages in hand."""
         self._stopped.set()
         self.bell.ring()
 
@@ -107,13 +108,11 @@ class Worker:
         """Take back messages of workers that are gone, give up expired ones, route the rest."""
         housekeeping.sweep(self._core)
         self._swept_at = time.monotonic()
-        self._report_due = True
+        self._presence.swept_at = self._core.now()
 
     def has_due(self) -> bool:
         """Tell whether there is a message that could be delivered now."""
-        with self._core.database.read() as connection:
-            ready = breaker.ready(connection, self._core.now())
-            return any(self._due_count(connection, number) for number in ready)
+        return any(self._due_counts(enough=1).values())
 
     def next_due_at(self) -> datetime | None:
         """Return when the next message or the next try of a failing connection is due."""
@@ -132,55 +131,71 @@ class Worker:
             ).scalar()
         return min((time for time in (message, probe) if time is not None), default=None)
 
-    def drain(self, *, seconds: float | None = None, threads: bool = True) -> int:
+    def drain(self, *, seconds: float | None = None) -> int:
         """Deliver until nothing is due, and return how many messages were accepted.
 
         :param seconds: stop claiming after so many seconds.
-        :param threads: use several sessions side by side, and renew leases meanwhile. Without,
-            everything happens in the calling thread.
+        :raises OutboxUnavailable: the database is away.
         """
-        ends = None if seconds is None else time.monotonic() + seconds
-        before = self._sent_count
-        if threads:
-            heartbeat = threading.Thread(target=self._beat, daemon=True)
-            heartbeat.start()
-            try:
-                self._drain_until(ends)
-            finally:
-                self._finish(heartbeat)
-        else:
-            self._leases = Leases(LONE_LEASE)
-            self._alone = True
-            self._drain_until(ends)
-            self._rack.close_idle(older_than=0)
-        return self._sent_count - before
+        heartbeat = self._start_thread(self._beat, "smtp-admin-heartbeat")
+        try:
+            self._drain_until(seconds)
+        finally:
+            self._finish(heartbeat)
+        return self._sent_count
 
-    def _drain_until(self, ends: float | None) -> None:
+    def drain_alone(self, *, seconds: float | None = None, patience: float | None = None) -> int:
+        """Do the same in the calling thread, message by message, without any other.
+
+        :param patience: seconds at most to wait for a server's reply. Default: as the connections
+            say.
+        :raises OutboxUnavailable: the database is away.
+        """
+        self._alone = True
+        self._patience = patience
+        if patience is None:
+            self._leases = Leases(LONE_LEASE, self._pace.margin)
+        self._drain_until(seconds)
+        self._rack.close()
+        return self._sent_count
+
+    def _drain_until(self, seconds: float | None) -> None:
+        ends = None if seconds is None else time.monotonic() + seconds
         while not self._stopped.is_set():
-            started = self._start_lanes()
-            if not started and not self._busy():
+            if not self._start_lanes() and not self._busy():
                 return
             if not self._alone:
                 self.bell.wait(0.5)
             if ends is not None and time.monotonic() > ends:
                 self._stopped.set()
 
-    def _finish(self, heartbeat: threading.Thread) -> None:
+    def _finish(self, heartbeat: threading.Thread | None) -> None:
+        """Wait for the messages in hand, and leave everything tidy for others."""
         self._stopped.set()
-        for thread in list(self._threads):
+        with self._lock:
+            threads = list(self._threads)
+        for thread in threads:
             thread.join()
-        self._rack.close_idle(older_than=0)
-        heartbeat.join()
-        self._sign_off()
+        self._ended.set()
+        self._rack.close()
+        if heartbeat is not None:
+            heartbeat.join(DATABASE_PAUSE)
+        try:
+            self._presence.sign_off(self._sent_count)
+        except OutboxUnavailable as error:
+            logger.warning("The worker cannot sign off: %s", error)
+        if self._released:
+            self._core.ring()
 
     # --- one tick -------------------------------------------------------------------------------
 
     def _tick(self) -> float:
         """Do one pass, and return the seconds until the next one if nobody rings."""
         try:
-            self._sweep_if_due()
+            if time.monotonic() - self._swept_at >= self._pace.sweep_every:
+                self.sweep()
             self._start_lanes()
-            self._rack.close_idle()
+            self._close_idle_sessions()
             return self._seconds_until_due()
         except OutboxUnavailable as error:
             logger.warning("The worker waits for its database: %s", error)
@@ -190,27 +205,25 @@ class Worker:
             logger.exception("A pass of the worker failed; it goes on.")
             return DATABASE_PAUSE
 
-    def _sweep_if_due(self) -> None:
-        if time.monotonic() - self._swept_at < SWEEP_EVERY:
-            return
-        self.sweep()
-
     def _start_lanes(self) -> int:
         """Start lanes for every connection that may be used and has something due."""
+        due = self._due_counts(enough=self._sessions * MESSAGES_A_LANE)
+        return sum(self._start_lanes_of(number, count) for number, count in due.items() if count)
+
+    def _due_counts(self, enough: int) -> dict[int, int]:
+        now = self._core.now()
         with self._core.database.read() as connection:
-            ready = breaker.ready(connection, self._core.now())
-            due = {number: self._due_count(connection, number) for number in ready}
-        started = 0
-        for number, count in due.items():
-            if count:
-                started += self._start_lanes_of(number, count)
-        return started
+            return {
+                number: claim.due_count(connection, number, now, enough)
+                for number in breaker.ready(connection, now)
+                if not self._rests(number)
+            }
 
     def _start_lanes_of(self, number: int, due: int) -> int:
-        carrier = self._carrier(number)
+        carrier = carriers.find(self._core, number, self._patience)
         if carrier is None:
             return 0
-        with self._active_lock:
+        with self._lock:
             active, total = self._active[number], self._active.total()
         wanted = min(carrier.max_sessions, -(-due // MESSAGES_A_LANE)) - active
         free = min(wanted, self._sessions - total)
@@ -220,23 +233,38 @@ class Worker:
             if active or not self._take_probe(number):
                 return 0
             free = 1
-        for _ in range(free):
-            with self._active_lock:
-                self._active[number] += 1
-            if self._alone:
-                self._run_lane(carrier)
-            else:
-                self._spawn(carrier)
-        return free
+        return sum(self._start_lane(carrier) for _ in range(free))
 
-    def _spawn(self, carrier: Carrier) -> None:
-        # Daemon threads: a process that ends must not be kept by a long queue, and stop() is what
-        # makes them finish in order.
-        thread = threading.Thread(
-            target=self._run_lane, args=(carrier,), name="smtp-admin-lane", daemon=True
-        )
-        self._threads.add(thread)
-        thread.start()
+    def _start_lane(self, carrier: Carrier) -> bool:
+        with self._lock:
+            self._active[carrier.id] += 1
+        if self._alone:
+            self._run_lane(carrier)
+            return True
+        if self._start_thread(lambda: self._run_lane(carrier), "smtp-admin-lane", keep=True):
+            return True
+        with self._lock:
+            self._active[carrier.id] -= 1
+        return False
+
+    def _start_thread(
+        self, target: Callable[[], None], name: str, *, keep: bool = False
+    ) -> threading.Thread | None:
+        """Start a thread; ``None`` when the interpreter is ending and gives out no more.
+
+        Daemon threads: a process that ends must not be kept by a long queue, and :meth:`stop` is
+        what makes them finish in order.
+        """
+        thread = threading.Thread(target=target, name=name, daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:
+            logger.info("No thread can be started any more: %s", error)
+            return None
+        if keep:
+            with self._lock:
+                self._threads = {one for one in self._threads if one.is_alive()} | {thread}
+        return thread
 
     def _run_lane(self, carrier: Carrier) -> None:
         lane = Lane(
@@ -244,55 +272,59 @@ class Worker:
             carrier,
             rack=self._rack,
             leases=self._leases,
-            worker=self.name,
+            worker=self._presence.name,
             stopping=self._stopped.is_set,
             batch_size=1 if self._alone else BATCH,
         )
+        pause = 0.0
         try:
             lane.run()
+            pause = 0.0 if lane.claimed_count else EMPTY_PAUSE
         except OutboxUnavailable as error:
             logger.warning("A delivery lane ended, its database being away: %s", error)
+            pause = DATABASE_PAUSE
         except Exception:
             logger.exception("A delivery lane failed; its messages are taken back later.")
+            pause = DATABASE_PAUSE
         finally:
-            with self._active_lock:
+            with self._lock:
                 self._active[carrier.id] -= 1
                 self._sent_count += lane.sent_count
-            self._threads.discard(threading.current_thread())
+                self._released = self._released or lane.released_count > 0
+                self._rests_until[carrier.id] = time.monotonic() + pause
             self.bell.ring()
 
-    def _carrier(self, number: int) -> Carrier | None:
-        with self._core.database.session() as session:
-            row = session.get(Connection, number)
-            if row is None:
-                return None
-            try:
-                return Carrier.of(row, connections.endpoint_of(row, self._core))
-            except SMTPAdminError as error:
-                self._note_unusable(session, row, error)
-                return None
+    def _rests(self, number: int) -> bool:
+        with self._lock:
+            return time.monotonic() < self._rests_until.get(number, 0.0)
 
-    def _note_unusable(self, session: OrmSession, row: Connection, error: SMTPAdminError) -> None:
-        """Write that a connection cannot even be tried, its password being unreadable for one."""
-        now = self._core.now()
-        trouble = Trouble(stage="auth", reason=str(error), opens_breaker=True)
-        opened, retry_at = breaker.note_failure(session.connection(), row.id, trouble, now)
-        session.commit()
-        if opened:
-            self._core.publish(
-                Event(
-                    code="connection_failed",
-                    occurred_at=now,
-                    connection=row.caption,
-                    host=row.host,
-                    port=row.port,
-                    ssl=row.encryption.value != "none",
-                    requires_auth=row.use_auth,
-                    stage=trouble.stage,
-                    reply=trouble.reason,
-                    next_attempt_at=retry_at,
-                )
-            )
+    def _busy(self) -> bool:
+        with self._lock:
+            return self._active.total() > 0
+
+    def _close_idle_sessions(self) -> None:
+        """End sessions that nobody uses; in a thread, as a dead server takes its time."""
+        sessions = self._rack.stale()
+        if not sessions:
+            return
+
+        def close() -> None:
+            for session in sessions:
+                session.quit()
+
+        if self._start_thread(close, "smtp-admin-closing") is None:
+            close()
+
+    def _seconds_until_due(self) -> float:
+        """Return how long to sleep: until a message or a probe is due, or the next sweep."""
+        now = time.monotonic()
+        waits = [self._pace.sweep_every - (now - self._swept_at)]
+        due_at = self.next_due_at()
+        if due_at is not None:
+            waits.append((due_at - self._core.now()).total_seconds())
+        with self._lock:
+            waits += [until - now for until in self._rests_until.values() if until > now]
+        return max(0.05, min(waits))
 
     def _is_suspect(self, number: int) -> bool:
         with self._core.database.read() as connection:
@@ -302,91 +334,28 @@ class Worker:
         with self._core.database.write() as connection:
             return breaker.take_probe(connection, number, self._core.now())
 
-    def _busy(self) -> bool:
-        with self._active_lock:
-            return self._active.total() > 0
-
-    def _due_count(self, connection: sa.Connection, number: int) -> int:
-        """Count the due messages of a connection, as far as more sessions could serve them."""
-        due = (
-            sa.select(Message.id)
-            .where(
-                Message.status == Status.QUEUED,
-                Message.connection_id == number,
-                Message.due_at <= self._core.now(),
-            )
-            .limit(self._sessions * MESSAGES_A_LANE)
-            .subquery()
-        )
-        return int(connection.execute(sa.select(sa.func.count()).select_from(due)).scalar_one())
-
-    def _seconds_until_due(self) -> float:
-        """Return how long to sleep: until a message or a probe is due, or the next sweep."""
-        until_sweep = SWEEP_EVERY - (time.monotonic() - self._swept_at)
-        due_at = self.next_due_at()
-        if due_at is not None:
-            until_due = (due_at - self._core.now()).total_seconds()
-            return max(0.05, min(until_sweep, until_due))
-        return max(0.05, until_sweep)
-
     # --- the heartbeat --------------------------------------------------------------------------
 
     def _beat(self) -> None:
-        """Renew the leases and report that this worker lives, until it is stopped and idle."""
+        """Renew the leases and report that this worker lives, until everything is done."""
         self._report()
-        while not (self._stopped.wait(RENEW_EVERY) and not self._busy()):
+        while not self._ended.wait(self._pace.renew_every):
             self._report()
-            if self._stopped.is_set():
-                # Stopped, with a message in hand that may take minutes: its lease must last.
-                time.sleep(1)
 
     def _report(self) -> None:
         try:
             self._renew()
-            self._sign_in()
+            self._presence.sign_in(self._sent_count)
         except OutboxUnavailable as error:
             logger.warning("The worker cannot report itself: %s", error)
+        except Exception:
+            # Without a heartbeat the leases would end under the messages in hand.
+            logger.exception("The worker could not report itself; it tries again.")
 
     def _renew(self) -> None:
-        held = self._leases.held()
-        if not held:
-            return
-        asked_at = time.monotonic()
-        with self._core.database.write() as connection:
-            until = self._core.now() + self._leases.lasts
-            claim.renew(connection, [lease.token for lease in held], until)
-        for lease in held:
-            lease.renewed(asked_at)
-
-    def _sign_in(self) -> None:
-        now = self._core.now()
-        values: dict[str, object] = {"seen_at": now, "sent_count": self._sent_count}
-        if self._report_due:
-            values["swept_at"] = now
-        with self._core.database.write() as connection:
-            known = connection.execute(
-                sa.update(WorkerRow).where(WorkerRow.id == self.name).values(**values)
-            ).rowcount
-            if not known:
-                connection.execute(
-                    sa.insert(WorkerRow).values(
-                        id=self.name,
-                        kind=self._kind,
-                        hostname=socket.gethostname()[:100],
-                        pid=os.getpid(),
-                        started_at=now,
-                        **values,
-                    )
-                )
-            connection.execute(sa.delete(WorkerRow).where(WorkerRow.seen_at < now - FORGET_AFTER))
-
-    def _sign_off(self) -> None:
-        try:
+        for lease in self._leases.renewable():
+            asked_at = time.monotonic()
             with self._core.database.write() as connection:
-                connection.execute(
-                    sa.update(WorkerRow)
-                    .where(WorkerRow.id == self.name)
-                    .values(stopped_at=self._core.now(), sent_count=self._sent_count)
-                )
-        except OutboxUnavailable as error:
-            logger.warning("The worker cannot sign off: %s", error)
+                renewed = claim.renew(connection, lease.token, self._core.now() + lease.lasts)
+            if renewed:
+                lease.renewed(asked_at)

@@ -5,10 +5,12 @@ Owns what is written to a connection's health by delivery. Must not know message
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
 import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
 
 from .. import retry
 from ..models import BreakerState, Connection, ConnectionHealth
@@ -69,11 +71,16 @@ def take_probe(connection: sa.Connection, connection_id: int, now: datetime) -> 
     The next try is put off as if this one had failed already, so that a worker that dies with it
     blocks nothing for long.
     """
-    failures, retry_at = connection.execute(
+    row = connection.execute(
         sa.select(ConnectionHealth.failures, ConnectionHealth.retry_at).where(
             ConnectionHealth.connection_id == connection_id
         )
-    ).one()
+    ).first()
+    if row is None:
+        return False
+    failures, retry_at = row
+    if retry_at is not None and retry_at > now:
+        return False
     unchanged = (
         ConnectionHealth.retry_at.is_(None)
         if retry_at is None
@@ -82,7 +89,7 @@ def take_probe(connection: sa.Connection, connection_id: int, now: datetime) -> 
     return _write(
         connection,
         connection_id,
-        {"retry_at": retry.next_probe(now, failures)},
+        {"retry_at": retry.next_probe(now, max(failures, 1))},
         unchanged,
     )
 
@@ -108,17 +115,10 @@ def note_failure(
     connection: sa.Connection, connection_id: int, trouble: Trouble, now: datetime
 ) -> tuple[bool, datetime]:
     """Write a failure; return whether it opened the breaker, and when the next try is."""
-    row = connection.execute(
-        sa.select(ConnectionHealth).where(ConnectionHealth.connection_id == connection_id)
-    ).first()
-    if row is None:
-        connection.execute(
-            sa.insert(ConnectionHealth).values(
-                connection_id=connection_id, breaker=BreakerState.CLOSED, failures=0
-            )
-        )
-    before = row.failures if row is not None else 0
-    was_open = row is not None and row.breaker is BreakerState.OPEN
+    before = _failures(connection, connection_id)
+    if before is None:
+        _insert(connection, connection_id)
+        before = _failures(connection, connection_id) or 0
     failures = before + 1
     if trouble.opens_breaker or trouble.quota:
         failures = max(failures, retry.FAILURES_TO_OPEN)
@@ -142,7 +142,32 @@ def note_failure(
     if not before:
         values["failing_since"] = now
     _write(connection, connection_id, values)
-    return is_open and not was_open, retry_at
+    return is_open and before < retry.FAILURES_TO_OPEN, retry_at
+
+
+def _failures(connection: sa.Connection, connection_id: int) -> int | None:
+    """Return the failures in a row, holding the row until the end of the transaction.
+
+    Two sessions that fail at the same moment count as two, and only one of them is the fifth.
+    """
+    return connection.execute(
+        sa.select(ConnectionHealth.failures)
+        .where(ConnectionHealth.connection_id == connection_id)
+        .with_for_update()
+    ).scalar()
+
+
+def _insert(connection: sa.Connection, connection_id: int) -> None:
+    """Make the health row, unless the connection has been deleted or another worker is first."""
+    row = sa.select(
+        Connection.id, sa.literal(BreakerState.CLOSED.value, sa.String), sa.literal(0)
+    ).where(Connection.id == connection_id)
+    with suppress(IntegrityError), connection.begin_nested():
+        connection.execute(
+            sa.insert(ConnectionHealth).from_select(
+                ["connection_id", "breaker", "failures"], row, include_defaults=False
+            )
+        )
 
 
 def _write(

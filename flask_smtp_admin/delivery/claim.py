@@ -10,7 +10,16 @@ from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
-from ..models import Message, MessageBody, Priority, Recipient, RecipientStatus, Status
+from ..models import (
+    Attempt,
+    AttemptStatus,
+    Message,
+    MessageBody,
+    Priority,
+    Recipient,
+    RecipientStatus,
+    Status,
+)
 from ..models.transition import move
 from ..outbox import read_body
 
@@ -68,7 +77,7 @@ def claim(
     Must run in a write transaction. Rows that another worker is just claiming are skipped where
     the database can (PostgreSQL, MariaDB from 10.6, MySQL from 8.0); on SQLite there is one writer.
     """
-    numbers = _due(connection, connection_id, limit, now)
+    numbers = _due_numbers(connection, connection_id, limit, now)
     if not numbers:
         return []
     move(
@@ -81,7 +90,31 @@ def claim(
     return _load(connection, numbers, token)
 
 
-def _due(connection: sa.Connection, connection_id: int, limit: int, now: datetime) -> list[int]:
+def due(connection_id: int, now: datetime) -> tuple[sa.ColumnElement[bool], ...]:
+    """Return the conditions under which a message of a connection can be claimed.
+
+    Who asks whether there is work and who takes it must ask for the same: otherwise a worker
+    would start lanes that find nothing, again and again.
+    """
+    return (
+        Message.status == Status.QUEUED,
+        Message.connection_id == connection_id,
+        Message.due_at <= now,
+        sa.or_(Message.expires_at.is_(None), Message.expires_at > now),
+    )
+
+
+def due_count(connection: sa.Connection, connection_id: int, now: datetime, enough: int) -> int:
+    """Count the due messages of a connection, up to ``enough``."""
+    # Naming the priorities lets the index be used down to the due time.
+    named = Message.priority.in_(sorted(Priority.BY_NAME.values()))
+    rows = sa.select(Message.id).where(*due(connection_id, now), named).limit(enough).subquery()
+    return int(connection.execute(sa.select(sa.func.count()).select_from(rows)).scalar_one())
+
+
+def _due_numbers(
+    connection: sa.Connection, connection_id: int, limit: int, now: datetime
+) -> list[int]:
     """Return the numbers of due messages.
 
     One query a priority: with all in one, the index would be walked through every message that
@@ -93,12 +126,7 @@ def _due(connection: sa.Connection, connection_id: int, limit: int, now: datetim
             break
         numbers += connection.execute(
             sa.select(Message.id)
-            .where(
-                Message.status == Status.QUEUED,
-                Message.connection_id == connection_id,
-                Message.priority == priority,
-                Message.due_at <= now,
-            )
+            .where(*due(connection_id, now), Message.priority == priority)
             .order_by(Message.due_at, Message.id)
             .limit(limit - len(numbers))
             .with_for_update(skip_locked=True)
@@ -164,22 +192,50 @@ def _small_bodies(connection: sa.Connection, numbers: list[int]) -> dict[int, by
     return {row.message_id: row.content for row in rows}
 
 
-def renew(connection: sa.Connection, tokens: list[str], until: datetime) -> None:
-    """Let the leases with these tokens last longer."""
-    connection.execute(
-        sa.update(Message)
-        .where(Message.lease_token.in_(tokens), Message.status == Status.SENDING)
-        .values(lease_until=until)
-        .execution_options(synchronize_session=False)
+def renew(connection: sa.Connection, token: str, until: datetime) -> bool:
+    """Let the lease with this token last longer; ``False`` when no message is under it."""
+    return bool(
+        connection.execute(
+            sa.update(Message)
+            .where(Message.lease_token == token, Message.status == Status.SENDING)
+            .values(lease_until=until)
+            .execution_options(synchronize_session=False)
+        ).rowcount
     )
 
 
-def release(connection: sa.Connection, token: str, reason: str | None = None) -> int:
-    """Put the messages of a lease back into the queue: they were not offered to a server."""
+def release(connection: sa.Connection, token: str) -> int:
+    """Put the messages of a lease that were not offered to a server back into the queue.
+
+    One whose outcome could not be stored stays: whether the server has it is not known, so it is
+    the sweep that decides about it.
+    """
     return move(
         connection,
         Status.QUEUED,
         Message.lease_token == token,
+        ~in_flight(),
         from_={Status.SENDING},
-        values={"lease_token": None, "lease_until": None} | ({"reason": reason} if reason else {}),
+        values={"lease_token": None, "lease_until": None},
+    )
+
+
+def in_flight() -> sa.ColumnElement[bool]:
+    """Return the condition that an attempt of the message has begun and has no outcome."""
+    return sa.exists().where(
+        Attempt.message_id == Message.id, Attempt.status == AttemptStatus.IN_PROGRESS
+    )
+
+
+def hold_back(connection: sa.Connection, message: Claimed, reason: str) -> bool:
+    """Hold a message that cannot be sent as it is, for a person to look at."""
+    return bool(
+        move(
+            connection,
+            Status.HELD,
+            Message.id == message.id,
+            Message.lease_token == message.lease_token,
+            from_={Status.SENDING},
+            values={"lease_token": None, "lease_until": None, "reason": reason},
+        )
     )

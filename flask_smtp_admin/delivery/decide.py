@@ -7,12 +7,12 @@ database; the clock and chance are handed in.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from .. import retry
 from ..models import RecipientStatus, Status
 from ..smtp import Outcome, RecipientResult, Scope, Stage, Transaction, Verdict
-from .claim import Claimed
+from .claim import Claimed, ClaimedRecipient
 
 
 @dataclass(frozen=True)
@@ -32,15 +32,15 @@ class Decision:
     """What is written for the message, its recipients and the attempt.
 
     ``due_at`` is ``None`` where the due time stays as it is. ``counted`` tells whether the attempt
-    spends one of the message's tries; ``blames_connection`` whether the connection's breaker must
-    hear of it.
+    spends one of the message's tries; ``blames`` is the verdict that the connection's breaker must
+    hear of, if there is one.
     """
 
     status: Status
     due_at: datetime | None
     counted: bool
     accepted: bool
-    blames_connection: bool
+    blames: Verdict | None
     verdict: Verdict
     reason: str
     recipients: tuple[RecipientOutcome, ...]
@@ -48,7 +48,9 @@ class Decision:
     """Those for whom nothing more will be tried."""
 
 
-LINK_STAGES = (Stage.RCPT, Stage.DATA, Stage.BODY)
+MESSAGE_STAGES = (Stage.RCPT, Stage.DATA, Stage.BODY)
+STEP_BACK = timedelta(minutes=2)
+"""How long a message lets others go first, when the server spoke of the connection at its MAIL."""
 
 
 def decide(
@@ -61,9 +63,11 @@ def decide(
     """
     verdict = transaction.verdict
     if transaction.abandoned:
-        return _unspent(message, transaction, "The worker lost its claim before the message left.")
+        return _unspent(transaction, "The worker lost its claim before the message left.")
     if verdict.scope is Scope.CONNECTION and not _message_may_be_the_cause(transaction):
-        return _unspent(message, transaction, verdict.summary)
+        # Should it be this message's sender after all, another one is there to prove it.
+        steps_back = transaction.stage is Stage.MAIL and transaction.reply is not None
+        return _unspent(transaction, verdict.summary, now + STEP_BACK if steps_back else None)
     attempt = message.attempts_count + 1
     if verdict.uncertain and message.at_most_once:
         return Decision(
@@ -71,7 +75,7 @@ def decide(
             due_at=None,
             counted=True,
             accepted=False,
-            blames_connection=True,
+            blames=verdict,
             verdict=verdict,
             reason="The link broke when the whole message had been handed over. It may have "
             "arrived; it is held because it must not be sent twice.",
@@ -80,7 +84,10 @@ def decide(
         )
     at_once = _only_another_transaction(transaction)
     last = attempt >= max_attempts and not at_once
-    outcomes = tuple(_recipient(message, result, last) for result in transaction.recipients)
+    outcomes = tuple(
+        _recipient(recipient, result, last)
+        for recipient, result in zip(message.recipients, transaction.recipients, strict=True)
+    )
     pending = any(outcome.status is RecipientStatus.PENDING for outcome in outcomes)
     if pending:
         status = Status.QUEUED
@@ -92,7 +99,7 @@ def decide(
         due_at=due_at,
         counted=not at_once,
         accepted=transaction.accepted,
-        blames_connection=verdict.scope is Scope.CONNECTION or verdict.uncertain,
+        blames=_blamed(transaction),
         verdict=verdict,
         reason=_reason(transaction, outcomes, status, attempt),
         recipients=outcomes,
@@ -101,25 +108,36 @@ def decide(
 
 
 def _message_may_be_the_cause(transaction: Transaction) -> bool:
-    """Tell whether the link broke while this message was on it, without a word of the server.
+    """Tell whether the session ended while this message was on it, by a hang-up or a 421.
 
     Then the message itself may be what the server, or a filter on the way, chokes on; if it spent
     nothing it would come first again and again, and stand in the way of all others.
     """
+    verdict = transaction.verdict
     return (
-        transaction.reply is None
-        and transaction.stage in LINK_STAGES
-        and transaction.verdict.outcome is Outcome.TEMPORARY
+        transaction.stage in MESSAGE_STAGES
+        and verdict.outcome is Outcome.TEMPORARY
+        and not verdict.quota
+        and not verdict.opens_breaker
     )
 
 
-def _unspent(message: Claimed, transaction: Transaction, reason: str) -> Decision:
+def _blamed(transaction: Transaction) -> Verdict | None:
+    """Return the verdict that speaks of the connection: the message's, or a recipient's quota."""
+    verdict = transaction.verdict
+    if verdict.scope is Scope.CONNECTION or verdict.uncertain:
+        return verdict
+    quotas = (result.verdict for result in transaction.recipients if result.verdict.quota)
+    return next(quotas, None)
+
+
+def _unspent(transaction: Transaction, reason: str, due_at: datetime | None = None) -> Decision:
     return Decision(
         status=Status.QUEUED,
-        due_at=None,
+        due_at=due_at,
         counted=False,
         accepted=False,
-        blames_connection=not transaction.abandoned,
+        blames=None if transaction.abandoned else transaction.verdict,
         verdict=transaction.verdict,
         reason=reason,
         recipients=(),
@@ -139,8 +157,9 @@ def _only_another_transaction(transaction: Transaction) -> bool:
     )
 
 
-def _recipient(message: Claimed, result: RecipientResult, last: bool) -> RecipientOutcome:
-    number = next(r.id for r in message.recipients if r.address == result.address)
+def _recipient(
+    recipient: ClaimedRecipient, result: RecipientResult, last: bool
+) -> RecipientOutcome:
     outcome = result.verdict.outcome
     if outcome is Outcome.ACCEPTED:
         status = RecipientStatus.SENT
@@ -150,8 +169,8 @@ def _recipient(message: Claimed, result: RecipientResult, last: bool) -> Recipie
         status = RecipientStatus.PENDING
     reply = result.reply
     return RecipientOutcome(
-        id=number,
-        address=result.address,
+        id=recipient.id,
+        address=recipient.address,
         status=status,
         smtp_code=reply.code if reply else None,
         enhanced_code=reply.enhanced if reply else None,

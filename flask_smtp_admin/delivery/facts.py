@@ -5,11 +5,11 @@ Owns the step from a decision to the events. Must not know who listens.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Any
 
-from ..models import Status
+from ..models import FINAL, RecipientStatus
 from ..signals import Event
 from .breaker import Trouble
 from .claim import Claimed
@@ -27,9 +27,8 @@ def of_attempt(
     max_attempts: int,
 ) -> Iterator[Event]:
     """Yield what a finished attempt means to the host."""
-    final = decision.status is not Status.QUEUED
 
-    def event(code: str, recipient: str, outcome: RecipientOutcome | None, ends: bool) -> Event:
+    def event(code: str, recipient: str, outcome: RecipientOutcome | None, *, final: bool) -> Event:
         reply = report.reply
         return Event(
             code=code,
@@ -44,20 +43,30 @@ def of_attempt(
             reply=outcome.reply if outcome else (str(reply) if reply else decision.reason),
             attempt=message.attempts_count + 1,
             max_attempts=max_attempts,
-            next_attempt_at=decision.due_at,
-            final=ends,
+            next_attempt_at=None if final else decision.due_at,
+            final=final,
             **_server(carrier),
         )
 
-    first = message.recipients[0].address
-    if decision.accepted:
-        yield event("message_sent", first, None, final)
-    if not decision.accepted:
-        yield event("delivery_failed", first, None, final)
+    ended = decision.status in FINAL
+    if not decision.recipients:
+        yield event("delivery_failed", message.recipients[0].address, None, final=ended)
+    for outcome in _differing(decision.recipients):
+        if outcome.status is RecipientStatus.SENT:
+            yield event("message_sent", outcome.address, outcome, final=ended)
+        else:
+            lost = outcome.status is RecipientStatus.FAILED
+            yield event("delivery_failed", outcome.address, outcome, final=lost)
     for outcome in decision.given_up:
-        if decision.accepted:
-            yield event("delivery_failed", outcome.address, outcome, True)
-        yield event("final_delivery_failed", outcome.address, outcome, True)
+        yield event("final_delivery_failed", outcome.address, outcome, final=True)
+
+
+def _differing(outcomes: Iterable[RecipientOutcome]) -> list[RecipientOutcome]:
+    """Return the first recipient of each different outcome."""
+    first: dict[tuple[object, ...], RecipientOutcome] = {}
+    for outcome in outcomes:
+        first.setdefault((outcome.status, outcome.smtp_code, outcome.reply), outcome)
+    return list(first.values())
 
 
 def of_connection(

@@ -50,9 +50,7 @@ _PAIRS = (
     .where(
         ConnectionHealth.breaker == BreakerState.OPEN,
         _Fallback.enabled,
-        sa.or_(
-            _FallbackHealth.breaker.is_(None), _FallbackHealth.breaker == BreakerState.CLOSED
-        ),
+        sa.or_(_FallbackHealth.breaker.is_(None), _FallbackHealth.breaker == BreakerState.CLOSED),
     )
 )
 """Broken connections, with a fallback that works."""

@@ -6,7 +6,8 @@ had no connection, and having failover looked at. Must not know SMTP.
 
 from __future__ import annotations
 
-from datetime import datetime
+from collections import defaultdict
+from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -17,9 +18,12 @@ from ..models.message import RecipientStatus
 from ..models.transition import move
 from ..routing import assign_waiting
 from ..signals import Event
+from . import claim
 from .failover import hand_over
 
 CRASHES_TO_QUARANTINE = 3
+REST_AFTER_CRASH = timedelta(minutes=1)
+"""A message that may be what stops the workers lets the others go first."""
 BATCH = 500
 
 _UNKNOWN = (
@@ -56,12 +60,7 @@ def rescue(core: Core) -> int:
                 Message.sender,
                 Message.subject,
                 Message.first_recipient,
-                sa.exists()
-                .where(
-                    Attempt.message_id == Message.id,
-                    Attempt.status == AttemptStatus.IN_PROGRESS,
-                )
-                .label("in_flight"),
+                claim.in_flight().label("in_flight"),
             )
             .where(Message.status == Status.SENDING, Message.lease_until < now)
             .limit(BATCH)
@@ -75,7 +74,7 @@ def rescue(core: Core) -> int:
 
 
 def _take_back(connection: sa.Connection, row: Any, now: datetime) -> bool:
-    status, values = _after_crash(row) if row.in_flight else (Status.QUEUED, {})
+    status, values = _after_crash(row, now) if row.in_flight else (Status.QUEUED, {})
     mine = move(
         connection,
         status,
@@ -93,7 +92,7 @@ def _take_back(connection: sa.Connection, row: Any, now: datetime) -> bool:
     return bool(mine)
 
 
-def _after_crash(row: Any) -> tuple[Status, dict[str, object]]:
+def _after_crash(row: Any, now: datetime) -> tuple[Status, dict[str, object]]:
     crashes = row.crash_count + 1
     values: dict[str, object] = {"crash_count": crashes, "reason": _UNKNOWN}
     if row.at_most_once:
@@ -104,7 +103,46 @@ def _after_crash(row: Any) -> tuple[Status, dict[str, object]]:
             f"In quarantine: {crashes} workers stopped while this message was under way."
         )
         return Status.HELD, values
+    if crashes > 1:
+        values["due_at"] = now + REST_AFTER_CRASH
     return Status.QUEUED, values
+
+
+def put_aside(
+    connection: sa.Connection, message: claim.Claimed, now: datetime, error: Exception
+) -> None:
+    """Have a message wait that our own code stumbled over, so that it does not stop the others.
+
+    After so many times it is in quarantine. One that was in flight is left to :func:`rescue`.
+    """
+    crashes = Message.crash_count + 1
+    reason = f"An error of the mail system itself stopped it: {error}"[:1000]
+    mine = (
+        Message.id == message.id,
+        Message.lease_token == message.lease_token,
+        ~claim.in_flight(),
+    )
+    free: dict[str, object] = {
+        "lease_token": None,
+        "lease_until": None,
+        "crash_count": crashes,
+        "reason": reason,
+    }
+    move(
+        connection,
+        Status.HELD,
+        *mine,
+        crashes >= CRASHES_TO_QUARANTINE,
+        from_={Status.SENDING},
+        values={**free, "reason": f"In quarantine. {reason}"},
+    )
+    move(
+        connection,
+        Status.QUEUED,
+        *mine,
+        from_={Status.SENDING},
+        values={**free, "due_at": now + REST_AFTER_CRASH},
+    )
 
 
 def _event(row: Any, now: datetime) -> Event:
@@ -129,7 +167,6 @@ def expire(core: Core) -> int:
                 Message.id,
                 Message.sender,
                 Message.subject,
-                Message.first_recipient,
                 Message.attempts_count,
                 Message.sensitive,
             )
@@ -141,25 +178,40 @@ def expire(core: Core) -> int:
             .limit(BATCH)
             .with_for_update(skip_locked=True)
         ).all()
+        pending = _pending(connection, [row.id for row in rows])
         expired = [row for row in rows if _give_up(connection, row, now)]
     for row in expired:
-        core.publish(
-            Event(
-                code="final_delivery_failed",
-                occurred_at=now,
-                message_id=row.id,
-                recipient=row.first_recipient,
-                sender=row.sender,
-                subject=row.subject,
-                reply=EXPIRED,
-                attempt=row.attempts_count,
-                final=True,
+        for address in pending[row.id]:
+            core.publish(
+                Event(
+                    code="final_delivery_failed",
+                    occurred_at=now,
+                    message_id=row.id,
+                    recipient=address,
+                    sender=row.sender,
+                    subject=row.subject,
+                    reply=EXPIRED,
+                    attempt=row.attempts_count,
+                    final=True,
+                )
             )
-        )
     return len(expired)
 
 
 EXPIRED = "It expired before it could be delivered."
+
+
+def _pending(connection: sa.Connection, numbers: list[int]) -> dict[int, list[str]]:
+    """Return the addresses that wait, by the number of their message."""
+    found: dict[int, list[str]] = defaultdict(list)
+    if numbers:
+        for row in connection.execute(
+            sa.select(Recipient.message_id, Recipient.address)
+            .where(Recipient.message_id.in_(numbers), Recipient.status == RecipientStatus.PENDING)
+            .order_by(Recipient.id)
+        ):
+            found[row.message_id].append(row.address)
+    return found
 
 
 def _give_up(connection: sa.Connection, row: Any, now: datetime) -> bool:

@@ -41,9 +41,7 @@ class Limits:
     @classmethod
     def of(cls, connection: Connection) -> Limits:
         """Take them from the connection's settings."""
-        return cls(
-            connection.limit_per_minute, connection.limit_per_hour, connection.limit_per_day
-        )
+        return cls(connection.limit_per_minute, connection.limit_per_hour, connection.limit_per_day)
 
     def set_ones(self) -> dict[str, int]:
         """Return the limits that there are, by the name of their window."""

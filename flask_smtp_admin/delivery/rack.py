@@ -41,8 +41,8 @@ class Rack:
             idle = self._idle.setdefault(session.endpoint, [])
             idle.append(_Idle(session, time.monotonic()))
 
-    def close_idle(self, older_than: float = IDLE_SECONDS) -> None:
-        """End the sessions that have not been used for so many seconds."""
+    def stale(self, older_than: float = IDLE_SECONDS) -> list[Session]:
+        """Take out the sessions that have not been used for so many seconds, to be ended."""
         limit = time.monotonic() - older_than
         with self._lock:
             stale = [i for idle in self._idle.values() for i in idle if i.since <= limit]
@@ -51,5 +51,9 @@ class Rack:
                 for endpoint, idle in self._idle.items()
                 if (kept := [i for i in idle if i.since > limit])
             }
-        for one in stale:
-            one.session.quit()
+        return [one.session for one in stale]
+
+    def close(self) -> None:
+        """End all sessions."""
+        for session in self.stale(older_than=0):
+            session.quit()

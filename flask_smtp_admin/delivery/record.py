@@ -6,6 +6,7 @@ it is handed. Must not know sockets, and decides nothing.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,6 +20,7 @@ from ..models import (
     Message,
     MessageBody,
     Recipient,
+    RecipientStatus,
     Status,
 )
 from ..models.states import FINAL
@@ -26,10 +28,11 @@ from ..models.transition import move
 from ..outbox import inserted_id
 from ..smtp import Endpoint, Line, Reply, Stage, TlsFacts
 from .claim import Claimed
-from .decide import Decision
+from .decide import Decision, RecipientOutcome
 from .limits import Limits
 
 MAX_REPLY = 4_000
+RECIPIENTS_A_STATEMENT = 500
 MAX_DIALOGUE = 60_000
 """Characters of a dialogue that are kept; MariaDB's TEXT takes 65,535 bytes."""
 
@@ -45,6 +48,7 @@ class Carrier:
     messages_per_session: int
     max_attempts: int | None
     limits: Limits
+    updated_at: datetime
 
     @classmethod
     def of(cls, connection: Connection, endpoint: Endpoint) -> Carrier:
@@ -57,6 +61,19 @@ class Carrier:
             messages_per_session=connection.messages_per_session,
             max_attempts=connection.max_attempts,
             limits=Limits.of(connection),
+            updated_at=connection.updated_at,
+        )
+
+    def is_current(self, connection: sa.Connection) -> bool:
+        """Tell whether the connection is still enabled and as it was."""
+        return bool(
+            connection.execute(
+                sa.select(sa.literal(1)).where(
+                    Connection.id == self.id,
+                    Connection.enabled,
+                    Connection.updated_at == self.updated_at,
+                )
+            ).scalar()
         )
 
 
@@ -100,7 +117,10 @@ def begin(
     result = connection.execute(
         sa.insert(Attempt).values(
             message_id=message.id,
-            connection_id=carrier.id,
+            # Empty when the connection has been deleted meanwhile.
+            connection_id=sa.select(Connection.id)
+            .where(Connection.id == carrier.id)
+            .scalar_subquery(),
             connection=carrier.caption,
             host=endpoint.host,
             port=endpoint.port,
@@ -121,6 +141,18 @@ def begin(
     return inserted_id(result)
 
 
+def forget(connection: sa.Connection, message: Claimed) -> None:
+    """Remove the attempts of a message that were begun, by a commit whose answer got lost.
+
+    To be called before the message is offered: nothing has been sent yet.
+    """
+    connection.execute(
+        sa.delete(Attempt).where(
+            Attempt.message_id == message.id, Attempt.status == AttemptStatus.IN_PROGRESS
+        )
+    )
+
+
 def finish(
     connection: sa.Connection,
     message: Claimed,
@@ -130,7 +162,9 @@ def finish(
     now: datetime,
 ) -> bool:
     """Write the outcome. ``False``: the lease was lost meanwhile; the log says so, no more."""
-    mine = _write_message(connection, message, decision, report, now)
+    mine = _write_message(connection, message, decision, report, now) or _was_written(
+        connection, message, decision
+    )
     reason = decision.reason if mine else _lost(decision)
     connection.execute(
         sa.update(Attempt)
@@ -144,7 +178,7 @@ def finish(
             smtp_code=report.reply.code if report.reply else None,
             enhanced_code=report.reply.enhanced if report.reply else None,
             reply=str(report.reply)[:MAX_REPLY] if report.reply else None,
-            reason=reason,
+            reason=reason[:MAX_REPLY],
             advice=decision.verdict.advice or None,
             tls=f"{report.tls.version}, {report.tls.cipher}" if report.tls else None,
             dialogue=dialogue_text(report.dialogue),
@@ -195,17 +229,46 @@ def _write_message(
     )
 
 
+def _was_written(connection: sa.Connection, message: Claimed, decision: Decision) -> bool:
+    """Tell whether this very outcome is there already, from a commit whose answer got lost.
+
+    Whoever takes a message over, worker or person, leaves another token in it.
+    """
+    return bool(
+        connection.execute(
+            sa.select(sa.literal(1)).where(
+                Message.id == message.id,
+                Message.lease_token == message.lease_token,
+                Message.status == decision.status,
+            )
+        ).scalar()
+    )
+
+
 def _write_recipients(connection: sa.Connection, decision: Decision, now: datetime) -> None:
+    """Write the outcomes, one statement for all recipients that share one."""
+    alike: dict[tuple[object, ...], list[RecipientOutcome]] = defaultdict(list)
     for outcome in decision.recipients:
-        settled = outcome.status.value != "pending"
+        alike[outcome.status, outcome.smtp_code, outcome.reply].append(outcome)
+    for outcomes in alike.values():
+        _write_alike(connection, outcomes, now)
+
+
+def _write_alike(
+    connection: sa.Connection, outcomes: list[RecipientOutcome], now: datetime
+) -> None:
+    first = outcomes[0]
+    settled = first.status is not RecipientStatus.PENDING
+    for start in range(0, len(outcomes), RECIPIENTS_A_STATEMENT):
+        some = outcomes[start : start + RECIPIENTS_A_STATEMENT]
         connection.execute(
             sa.update(Recipient)
-            .where(Recipient.id == outcome.id)
+            .where(Recipient.id.in_([outcome.id for outcome in some]))
             .values(
-                status=outcome.status,
-                smtp_code=outcome.smtp_code,
-                enhanced_code=outcome.enhanced_code,
-                reply=outcome.reply[:MAX_REPLY] if outcome.reply else None,
+                status=first.status,
+                smtp_code=first.smtp_code,
+                enhanced_code=first.enhanced_code,
+                reply=first.reply[:MAX_REPLY] if first.reply else None,
                 finished_at=now if settled else None,
             )
         )

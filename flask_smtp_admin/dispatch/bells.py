@@ -79,11 +79,11 @@ class Bells:
             logger.exception("Delivery could not be started; the next message tries again.")
 
     def _bell(self, kind: str) -> Ringing:
-        with self._lock:
-            bell = self._made.get(kind)
-            if bell is None:
-                bell = self._made[kind] = self._make(kind)
-            return bell
+        bell = self._made.get(kind)
+        if bell is None:
+            with self._lock:
+                bell = self._made.setdefault(kind, self._make(kind))
+        return bell
 
     def _make(self, kind: str) -> Ringing:
         core = self._core()

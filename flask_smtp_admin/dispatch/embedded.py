@@ -10,11 +10,17 @@ import atexit
 import logging
 import os
 import threading
+import weakref
+
+import sqlalchemy as sa
 
 from ..core import Core
 from ..worker import Worker
 
 logger = logging.getLogger(__name__)
+
+HAND_SECONDS = 10
+"""Seconds at least that the message in hand has at the end of the process."""
 
 
 class EmbeddedBell:
@@ -22,40 +28,72 @@ class EmbeddedBell:
 
     def __init__(self, core: Core) -> None:
         self._core = core
+        self._engine: sa.Engine | None = None
+        self._has_ended = False
+        self._is_registered = False
+        self.after_fork()
+        _bells.add(self)
+
+    def after_fork(self) -> None:
+        """Begin anew in a child process, which has neither the thread nor a right to its links."""
         self._lock = threading.Lock()
-        self._pid: int | None = None
         self._worker: Worker | None = None
         self._thread: threading.Thread | None = None
+        if self._engine is not None:
+            self._engine.dispose(close=False)
+            self._engine = None
 
     def ring(self) -> None:
         """Tell the thread that there is work."""
         with self._lock:
-            if self._pid != os.getpid() or self._thread is None or not self._thread.is_alive():
+            if self._has_ended:
+                return
+            if self._thread is None or not self._thread.is_alive():
                 self._start()
-            assert self._worker is not None
-            self._worker.bell.ring()
+            if self._worker is not None:
+                self._worker.bell.ring()
 
     def _start(self) -> None:
-        first = self._pid is None
-        self._pid = os.getpid()
-        self._worker = Worker(self._core, kind="embedded")
-        self._thread = threading.Thread(
-            target=self._worker.run, name="smtp-admin-worker", daemon=True
-        )
-        self._thread.start()
-        if first:
+        self._engine = self._core.database.bare_engine
+        worker = Worker(self._core, kind="embedded")
+        thread = threading.Thread(target=worker.run, name="smtp-admin-worker", daemon=True)
+        if not self._is_registered:
             atexit.register(self._finish)
+            self._is_registered = True
+        thread.start()
+        self._worker, self._thread = worker, thread
 
     def _finish(self) -> None:
         """Deliver what is due before the process ends, so that a short-lived one loses no time."""
-        worker, thread = self._worker, self._thread
-        if worker is None or thread is None or self._pid != os.getpid():
+        with self._lock:
+            self._has_ended = True
+            worker, thread = self._worker, self._thread
+        if worker is None or thread is None:
             return
-        worker.stop()
-        thread.join()
         seconds = self._core.config.exit_seconds
-        if seconds:
+        worker.stop()
+        thread.join(max(seconds, HAND_SECONDS))
+        if thread.is_alive():
+            logger.warning(
+                "The process ends before the server has answered; its message is taken back by "
+                "the next one."
+            )
+        elif seconds:
+            # In this thread: at the end of the interpreter no other can be started.
             try:
-                Worker(self._core, kind="embedded").drain(seconds=seconds, threads=False)
+                last = Worker(self._core, kind="embedded")
+                last.drain_alone(seconds=seconds, patience=seconds)
             except Exception:
                 logger.exception("What was due could not be delivered at the end of the process.")
+
+
+_bells: weakref.WeakSet[EmbeddedBell] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for bell in list(_bells):
+        bell.after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -6,9 +6,10 @@ Owns keeping it from calling itself. For tests, and for a database in memory.
 from __future__ import annotations
 
 import threading
+import time
 
 from ..core import Core
-from ..worker import Worker
+from ..worker import PACE, Worker
 
 
 class InlineBell:
@@ -17,6 +18,7 @@ class InlineBell:
     def __init__(self, core: Core) -> None:
         self._core = core
         self._busy = threading.local()
+        self._swept_at = float("-inf")
 
     def ring(self) -> None:
         """Deliver what is due. A message sent by a signal receiver meanwhile is taken along."""
@@ -24,6 +26,11 @@ class InlineBell:
             return
         self._busy.here = True
         try:
-            Worker(self._core, kind="inline").drain(threads=False)
+            worker = Worker(self._core, kind="inline")
+            # Nobody else looks after what a process that was killed has left.
+            if time.monotonic() - self._swept_at >= PACE.sweep_every:
+                worker.sweep()
+                self._swept_at = time.monotonic()
+            worker.drain_alone()
         finally:
             self._busy.here = False

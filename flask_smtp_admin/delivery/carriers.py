@@ -1,0 +1,70 @@
+"""From a connection's row to the carrier that a lane works with.
+
+Owns reading it, and noting a connection that cannot even be tried. Must not know lanes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from .. import connections
+from ..core import Core
+from ..errors import SMTPAdminError
+from ..models import Connection
+from ..signals import Event
+from ..smtp import Endpoint
+from . import breaker
+from .breaker import Trouble
+from .record import Carrier
+
+HURRIED_SESSION = 30.0
+"""Seconds that a session of a hurried worker may last: less than its lease, as nobody renews it."""
+
+
+def find(core: Core, connection_id: int, patience: float | None = None) -> Carrier | None:
+    """Return what carries the messages of a connection, ``None`` when there is nothing.
+
+    :param patience: seconds at most to wait for a reply. Default: as the connection says.
+    """
+    with core.database.session() as session:
+        row = session.get(Connection, connection_id)
+    if row is None:
+        return None
+    try:
+        endpoint = connections.endpoint_of(row, core)
+    except SMTPAdminError as error:
+        _note_unusable(core, row, error)
+        return None
+    return Carrier.of(row, endpoint if patience is None else _hurried(endpoint, patience))
+
+
+def _hurried(endpoint: Endpoint, patience: float) -> Endpoint:
+    return replace(
+        endpoint,
+        connect_timeout=min(endpoint.connect_timeout, patience),
+        reply_timeout=min(endpoint.reply_timeout, patience),
+        session_deadline=min(endpoint.session_deadline, HURRIED_SESSION),
+    )
+
+
+def _note_unusable(core: Core, row: Connection, error: SMTPAdminError) -> None:
+    """Write that a connection cannot be tried, its password being unreadable for one."""
+    now = core.now()
+    trouble = Trouble(stage="auth", reason=str(error), opens_breaker=True)
+    with core.database.write() as connection:
+        opened, retry_at = breaker.note_failure(connection, row.id, trouble, now)
+    if opened:
+        core.publish(
+            Event(
+                code="connection_failed",
+                occurred_at=now,
+                connection=row.caption,
+                host=row.host,
+                port=row.port,
+                ssl=row.encryption.value != "none",
+                requires_auth=row.use_auth,
+                stage=trouble.stage,
+                reply=trouble.reason,
+                next_attempt_at=retry_at,
+            )
+        )
