@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-import threading
-
 import click
 
 from ..dispatch import rq_worker
@@ -36,16 +33,7 @@ def worker_command(burst: bool, sessions: int | None) -> None:
         click.echo(
             f"Waiting for messages on the queue {state.core.config.queue_name!r}. Ctrl-C ends it."
         )
-        rq_worker.run(state, sessions=sessions)
     else:
         click.echo("Looking for messages; no Redis is configured. Ctrl-C ends it.")
-        _run_without_redis(sessions)
+    rq_worker.run(state, sessions=sessions)
     click.echo("Stopped; nothing is left half done.")
-
-
-def _run_without_redis(sessions: int | None) -> None:
-    stopped = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stopped.set())
-    with rq_worker.delivering(current_state(), sessions=sessions):
-        stopped.wait()

@@ -8,19 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime, timedelta
+from functools import cache
 
 import redis
-from flask import current_app, has_app_context
+from flask import Flask, current_app, has_app_context
 from flask.cli import ScriptInfo
 
 from ..core import EXTENSION_KEY, State
 from ..errors import ConfigurationError
-from ..worker import Worker
+from ..worker import PACE, Worker
 from .rq_bell import JOB, JOB_SECONDS, connect, make_queue, wake_key
 
 DRAIN_SECONDS = 60.0
 """How long one job of the stock worker claims messages; well within the job's time-out."""
-DUE_JOB_ID = "smtp-admin-due"
 
 _warm: list[Callable[[], None]] = []
 
@@ -44,36 +45,55 @@ def drain() -> None:
     if has_app_context():
         _drain()
     else:
-        with ScriptInfo().load_app().app_context():
+        with _application().app_context():
             _drain()
+
+
+@cache
+def _application() -> Flask:
+    """Load the application that ``FLASK_APP`` names, once a process."""
+    return ScriptInfo().load_app()
 
 
 def _drain() -> None:
     state: State | None = current_app.extensions.get(EXTENSION_KEY)
     if state is None:
         raise ConfigurationError("The application that FLASK_APP names has no SMTPAdmin.")
-    config = state.core.config
-    client = connect(config)
-    # Before anything is claimed: who commits a message from here on must be able to ring again.
-    client.delete(wake_key(config))
-    if _warm:
-        _warm[-1]()
-        return
+    with connect(state.core.config) as client:
+        # Before anything is claimed: who commits from here on must be able to ring again.
+        client.delete(wake_key(state.core.config))
+        if _warm:
+            _warm[-1]()
+        else:
+            _drain_once(state, client)
+
+
+def _drain_once(state: State, client: redis.Redis) -> None:
+    """Do what a lasting worker does all the time, for as long as one job may take."""
     worker = Worker(state.core, kind="rq")
     worker.sweep()
+    if worker.has_due():
+        # Should this process be killed, another one looks when the lease has ended.
+        look_again = PACE.lease + timedelta(seconds=PACE.sweep_every)
+        _ring_at(state, client, state.core.now() + look_again)
     worker.drain(seconds=DRAIN_SECONDS)
     if worker.has_due():
         state.core.ring()
-    _ring_when_due(state, client, worker)
-
-
-def _ring_when_due(state: State, client: redis.Redis, worker: Worker) -> None:
-    """Have RQ's scheduler ring when the next message is due, where a worker runs one.
-
-    The id makes it one job, whoever schedules it.
-    """
     due_at = worker.next_due_at()
     if due_at is not None:
-        make_queue(state.core.config, client).enqueue_at(
-            due_at, JOB, job_id=DUE_JOB_ID, result_ttl=0, failure_ttl=0, job_timeout=JOB_SECONDS
-        )
+        _ring_at(state, client, due_at)
+
+
+def _ring_at(state: State, client: redis.Redis, due_at: datetime) -> None:
+    """Have RQ's scheduler ring at a time, where a worker runs one (``--with-scheduler``).
+
+    The second is in the id, so that whoever schedules it, it is one job.
+    """
+    make_queue(state.core.config, client).enqueue_at(
+        due_at + timedelta(seconds=1),
+        JOB,
+        job_id=f"smtp-admin-due-{due_at:%Y%m%d%H%M%S}",
+        result_ttl=0,
+        failure_ttl=0,
+        job_timeout=JOB_SECONDS,
+    )

@@ -10,9 +10,13 @@ own. The key expires, so that a lost job cannot silence the bell for long.
 from __future__ import annotations
 
 import logging
+import os
 import threading
+from contextlib import suppress
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 from rq import Queue
 from rq.serializers import JSONSerializer
 
@@ -22,24 +26,27 @@ logger = logging.getLogger(__name__)
 
 WAKE_MILLISECONDS = 30_000
 JOB = "flask_smtp_admin.dispatch.jobs.drain"
-JOB_SECONDS = 120
+JOB_SECONDS = 900
+"""Longer than a server may take over the message in hand when a job's own time is over."""
 CONNECT_SECONDS = 1.0
 ANSWER_SECONDS = 3.0
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 15.0
 """Seconds between tries while Redis is down: it must be told within a minute of its return."""
 
 
-def connect(config: Config, *, answer_seconds: float | None = ANSWER_SECONDS) -> redis.Redis:
-    """Return a client for ``SMTP_ADMIN_REDIS_URL``; nothing is sent yet.
+def connect(config: Config) -> redis.Redis:
+    """Return a client for whoever must not wait long; nothing is sent yet.
 
-    :param answer_seconds: how long to wait for an answer; a worker that blocks sets ``None``.
-    :raises ValueError: the address is not one that redis-py understands.
+    Without it redis-py would try four times with growing pauses, in the middle of a request.
+
+    :raises ValueError: ``SMTP_ADMIN_REDIS_URL`` is not one that redis-py understands.
     """
     assert config.redis_url is not None
     return redis.Redis.from_url(
         config.redis_url,
         socket_connect_timeout=CONNECT_SECONDS,
-        socket_timeout=answer_seconds,
+        socket_timeout=ANSWER_SECONDS,
+        retry=Retry(NoBackoff(), 0),
     )
 
 
@@ -61,11 +68,12 @@ class RQBell:
         self._client = connect(config)
         self._queue = make_queue(config, self._client)
         self._lock = threading.Lock()
-        self._waiting = False
+        self._ringer: tuple[int, threading.Thread] | None = None
+        self._rung_meanwhile = False
 
     def ring(self) -> None:
         """Queue a wake-up. While Redis is down a thread keeps trying, and this returns at once."""
-        if self._waiting:
+        if self._left_to_thread():
             return
         try:
             self._ring()
@@ -85,28 +93,48 @@ class RQBell:
             self._queue.enqueue(JOB, result_ttl=0, failure_ttl=0, job_timeout=JOB_SECONDS)
         except redis.RedisError:
             # Without its job the key would silence the bell until it expires.
-            self._client.delete(key)
+            with suppress(redis.RedisError):
+                self._client.delete(key)
             raise
+
+    def _left_to_thread(self) -> bool:
+        with self._lock:
+            self._rung_meanwhile = True
+            return self._is_ringing()
+
+    def _is_ringing(self) -> bool:
+        """Tell whether a thread of this very process keeps trying; a fork does not copy it."""
+        return self._ringer is not None and self._ringer[0] == os.getpid()
 
     def _ring_later(self) -> None:
         with self._lock:
-            if self._waiting:
+            if self._is_ringing():
                 return
-            self._waiting = True
-        threading.Thread(target=self._keep_ringing, name="smtp-admin-bell", daemon=True).start()
+            thread = threading.Thread(
+                target=self._keep_ringing, name="smtp-admin-bell", daemon=True
+            )
+            try:
+                thread.start()
+            except RuntimeError:
+                return  # the interpreter is ending: the sweep of a worker finds the message
+            self._ringer = (os.getpid(), thread)
 
     def _keep_ringing(self) -> None:
         pause = FIRST_PAUSE
         clock = threading.Event()
         while True:
             clock.wait(pause)
-            # Cleared first: a message that is committed from here on rings by itself.
-            self._waiting = False
+            with self._lock:
+                self._rung_meanwhile = False
             try:
                 self._ring()
             except redis.RedisError:
-                self._waiting = True
                 pause = min(pause * 2, LONGEST_PAUSE)
-            else:
-                logger.info("Redis is back; the workers were woken.")
-                return
+                continue
+            with self._lock:
+                # A message that was committed while we rang may have come too late for it.
+                if not self._rung_meanwhile:
+                    self._ringer = None
+                    logger.info("Redis is back; the workers were woken.")
+                    return
+            pause = FIRST_PAUSE

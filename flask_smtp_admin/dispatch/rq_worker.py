@@ -1,43 +1,127 @@
 """Our own RQ worker: warm, in process, and delivering even while Redis is away.
 
-Owns running RQ's worker and ours side by side. RQ's must have the main thread, for its signal
-handlers; ours delivers in a thread and is rung by the job.
+Owns running RQ's worker and ours side by side, and ending both on a signal. RQ's has the main
+thread, since only that one is interrupted by signals; ours delivers in a thread and is rung by the
+job. Must not run any job but ours, whatever somebody has put into Redis.
 """
 
 from __future__ import annotations
 
 import logging
+import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import FrameType
+from typing import Any
 
 import redis
 from rq import SimpleWorker
+from rq.exceptions import StopRequested
+from rq.job import Job
 from rq.serializers import JSONSerializer
+from rq.worker import WorkerStatus
 
 from ..core import State
 from ..worker import Worker
 from . import jobs
-from .rq_bell import connect, make_queue
+from .rq_bell import JOB, make_queue
 
 logger = logging.getLogger(__name__)
 
 PAUSE_SECONDS = 5.0
 
 
+class WakeUp(Job):
+    """A job as it comes from Redis, reduced to "somebody rang".
+
+    RQ imports and calls whatever function a job names, as the job itself, as its callbacks, and
+    sends web requests for its webhooks. Who can write to Redis must not get that far.
+    """
+
+    @property
+    def func(self) -> Callable[[], None]:
+        """The one function that is ever called.
+
+        :raises ValueError: the job names another one.
+        """
+        if self.func_name != JOB:
+            raise ValueError(f"The job names {self.func_name!r}, which is none of ours.")
+        return jobs.drain
+
+    @property
+    def success_callback(self) -> None:
+        """Nothing."""
+
+    @property
+    def failure_callback(self) -> None:
+        """Nothing."""
+
+    @property
+    def stopped_callback(self) -> None:
+        """Nothing."""
+
+    def send_webhooks(self, *args: Any, **kwargs: Any) -> None:
+        """Send nothing."""
+
+
 class WarmWorker(SimpleWorker):
     """RQ's in-process worker, which looks for a Redis that went away every few seconds."""
 
     max_connection_wait_time = PAUSE_SECONDS
+    job_class = WakeUp
+
+    def _install_signal_handlers(self) -> None:
+        """Leave them to :class:`_Ending`, which outlasts a Redis that goes away."""
+
+    def end_soon(self) -> None:
+        """End after the job in hand. Called by a signal handler.
+
+        :raises StopRequested: there is none.
+        """
+        self._stop_requested = True
+        if self.get_state() != WorkerStatus.BUSY:
+            raise StopRequested
+
+
+class _Ending:
+    """What SIGTERM and SIGINT do: the first ends in order, the second at once."""
+
+    def __init__(self) -> None:
+        self.is_asked = False
+        self.rq_worker: WarmWorker | None = None
+
+    @contextmanager
+    def on_signals(self) -> Iterator[None]:
+        """Catch the signals while the block lasts; it ends with them."""
+        before = {number: signal.signal(number, self._end) for number in _SIGNALS}
+        try:
+            yield
+        except StopRequested:
+            pass
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _end(self, number: int, frame: FrameType | None) -> None:
+        self.is_asked = True
+        if self.rq_worker is None:
+            raise StopRequested
+        self.rq_worker.end_soon()
+
+
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 def run(state: State, *, sessions: int | None = None) -> None:
     """Work until SIGTERM or SIGINT; then finish the messages in hand and release the rest."""
-    with (
-        delivering(state, sessions=sessions) as worker,
-        jobs.answered_by(worker.bell.ring),
-    ):
-        _listen(state)
+    ending = _Ending()
+    with delivering(state, sessions=sessions) as worker, ending.on_signals():
+        if state.core.config.redis_url:
+            with jobs.answered_by(worker.bell.ring):
+                _listen(state, ending)
+        else:
+            threading.Event().wait()
 
 
 @contextmanager
@@ -53,22 +137,31 @@ def delivering(state: State, *, sessions: int | None = None) -> Iterator[Worker]
         thread.join()
 
 
-def _listen(state: State) -> None:
+def _listen(state: State, ending: _Ending) -> None:
     """Take wake-ups from Redis, again and again while it is down, until a signal ends it."""
     pause = threading.Event()
-    while True:
-        client = connect(state.core.config, answer_seconds=None)
-        queue = make_queue(state.core.config, client)
+    while not ending.is_asked:
         try:
-            worker = WarmWorker([queue], connection=client, serializer=JSONSerializer)
-            worker.work(logging_level="WARNING")
+            _work(state, ending)
         except redis.RedisError as error:
+            logger.warning("Redis cannot be reached: %s.", error)
+        except Exception:
+            logger.exception("The wake-ups could not be taken.")
+        finally:
+            ending.rq_worker = None
+        if not ending.is_asked:
+            # RQ's worker also ends by itself, on a job that it cannot read for instance.
             logger.warning(
-                "Redis cannot be reached: %s. Messages are still delivered, by the sweep; trying "
-                "again in %d s.",
-                error,
+                "Messages are still delivered, by the sweep; listening again in %d s.",
                 PAUSE_SECONDS,
             )
             pause.wait(PAUSE_SECONDS)
-        else:
-            return
+
+
+def _work(state: State, ending: _Ending) -> None:
+    config = state.core.config
+    assert config.redis_url is not None
+    with redis.Redis.from_url(config.redis_url) as client:
+        queue = make_queue(config, client)
+        ending.rq_worker = WarmWorker([queue], connection=client, serializer=JSONSerializer)
+        ending.rq_worker.work(logging_level="WARNING")
