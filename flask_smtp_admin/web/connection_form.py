@@ -60,11 +60,9 @@ _NO_MANAGER = {"autocomplete": "off", "data-1p-ignore": True, "data-lpignore": "
 _CODE = {"autocapitalize": "none", "spellcheck": "false"}
 
 
-def _number(name: str, label: str, help_: str = "", unit: str = "", **more: Any) -> Field:
+def _number(name: str, label: str) -> Field:
     attributes = {"inputmode": "numeric", "autocomplete": "off"}
-    return Field(
-        name, label, "text", help_, unit=unit, width="short", attributes=attributes, **more
-    )
+    return Field(name, label, width="short", attributes=attributes)
 
 
 def fields(config: Config, others: Iterable[Connection], *, has_password: bool) -> list[Field]:
@@ -205,16 +203,16 @@ def _advanced_fields(others: Iterable[Connection]) -> list[Field]:
             "select",
             choices=(nobody, *(Choice(str(o.id), o.caption) for o in others)),
         ),
-        _number("limit_per_minute", "Messages per minute", optional=True),
-        _number("limit_per_hour", "Messages per hour", optional=True),
-        _number("limit_per_day", "Messages per day", optional=True),
+        _number("limit_per_minute", "Messages per minute"),
+        _number("limit_per_hour", "Messages per hour"),
+        _number("limit_per_day", "Messages per day"),
         _number("max_sessions", "Sessions at once"),
         _number("messages_per_session", "Messages per session"),
-        _number("max_attempts", "Tries per message", optional=True),
-        _number("connect_timeout", "To connect", unit="seconds"),
-        _number("reply_timeout", "For a reply", unit="seconds"),
-        _number("final_timeout", "For the final reply", unit="seconds"),
-        _number("session_deadline", "For a whole session", unit="seconds"),
+        _number("max_attempts", "Tries per message"),
+        _number("connect_timeout", "To connect"),
+        _number("reply_timeout", "For a reply"),
+        _number("final_timeout", "For the final reply"),
+        _number("session_deadline", "For a whole session"),
     ]
 
 

@@ -73,8 +73,7 @@ def _break(app: Flask, number: int) -> None:
         )
 
 
-@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-@pytest.mark.parametrize("width", [320, 1280])
+@pytest.mark.parametrize(("dark", "width"), [(True, 320), (False, 1280)], ids=["narrow", "wide"])
 def test_every_page_is_usable_by_everybody(
     site: str, browser: Browser, dark: bool, width: int
 ) -> None:
