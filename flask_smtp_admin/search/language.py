@@ -74,6 +74,12 @@ class Search:
         """The conditions of all terms but ``status:``."""
         return [one.criterion for one in self.terms if one.word != "status"]
 
+    def without_word(self, word: str) -> str:
+        """Return the text of the search without the terms of a word; as typed if it has none."""
+        if self.problems or all(one.word != word for one in self.terms):
+            return self.text
+        return " ".join(one.text for one in self.terms if one.word != word)
+
     def without(self, one: Term) -> str:
         """Return the text of the search without one of its terms."""
         return " ".join(other.text for other in self.terms if other is not one)

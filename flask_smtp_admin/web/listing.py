@@ -93,7 +93,8 @@ def _tab(connection: sa.Connection, filter_: Filter, tab: Tab, total: Count) -> 
         count = total
     else:
         count = paging.count(connection, filter_.language.table, filter_.criteria(tab.statuses))
-    return TabView(tab, count, filter_.url(tab=tab.name), current)
+    url = filter_.url(tab=tab.name, q=filter_.search.without_word("status"))
+    return TabView(tab, count, url, current)
 
 
 def _cursor(name: str) -> int | None:

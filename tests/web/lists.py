@@ -42,7 +42,7 @@ class Stored:
     sent: Any
 
     def status(self, message: Any) -> Status:
-        return self.column(message, Message.status)
+        return Status(self.column(message, Message.status))
 
     def column(self, message: Any, column: Any) -> Any:
         with engine_of(self.app).connect() as connection:

@@ -73,6 +73,12 @@ def test_tabs_count_what_they_show(stored: Stored, client: FlaskClient) -> None:
     assert len(addresses(client, QUEUE)) == 5
 
 
+def test_a_tab_leaves_the_searched_states_behind(stored: Stored, client: FlaskClient) -> None:
+    page = client.get(QUEUE + "?q=status:held+to:erin").text
+    assert 'href="/smtp-admin/queue/?tab=waiting&amp;q=to:erin"' in page
+    assert 'aria-current="page">All' not in page
+
+
 def test_what_a_sender_wrote_is_never_markup(stored: Stored, client: FlaskClient) -> None:
     page = client.get(QUEUE).text
     assert "Held &lt;b&gt;back&lt;/b&gt;" in page
