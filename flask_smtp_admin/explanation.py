@@ -116,11 +116,19 @@ def code_words(code: int | None, enhanced: str | None) -> str:
 
 
 def stage_words(stage: str | None) -> str:
-    """Return how a sentence calls a stage of the SMTP dialogue; empty without one."""
-    try:
-        return Stage(stage).label if stage else ""
-    except ValueError:
-        return stage or ""
+    """Return where in the SMTP dialogue it was: ``at RCPT TO``; empty without a stage."""
+    if not stage:
+        return ""
+    return _STAGES.get(stage) or f"at {stage}"
+
+
+_STAGES = {
+    **{stage.value: f"at {stage.label}" for stage in Stage},
+    Stage.RESOLVE.value: "at the name lookup",
+    Stage.CONNECT.value: "on connecting",
+    Stage.GREETING.value: "at the greeting",
+    Stage.BODY.value: "after the message",
+}
 
 
 def cause(
@@ -133,9 +141,11 @@ def cause(
     text = wording.decapitalised(reason or "no reason was recorded")
     codes, at = code_words(code, enhanced), stage_words(stage)
     if codes and codes not in text:
-        text = f"{text} ({codes})"
+        # A reason that ends with a word in brackets takes the codes into them.
+        text = f"{text[:-1]}, {codes})" if text.endswith(")") else f"{text} ({codes})"
     # Many reasons name the stage themselves.
-    return f"{text} at {at}" if at and at.lower() not in text.lower() else text
+    label = at.partition(" ")[2].lower()
+    return f"{text} {at}" if at and label not in text.lower() else text
 
 
 def _last_cause(message: Message) -> str:

@@ -16,7 +16,7 @@ for it, and one of three plans follows:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, TypeAlias
@@ -29,8 +29,8 @@ RARE = 1_000
 """A condition that at most so many rows meet is looked up before the list is walked."""
 WINDOW = 20_000
 """So many rows a sifted walk looks at before it asks whether to go on."""
-FIRST_WINDOW = 500
-"""So many it looks at first, which is enough where many rows meet the conditions."""
+FIRST_STEP, STEP = 500, 2_000
+"""It takes them in steps, the first of which is enough where many rows meet the conditions."""
 COUNT_LIMIT = 100_000
 """Beyond this number a count says "100,000+"."""
 ACT_LIMIT = 100_000
@@ -172,10 +172,11 @@ def count(
         rows = _candidates(table, plan, bound, COUNT_LIMIT + 1).subquery()
         found = connection.scalar(sa.select(sa.func.count()).select_from(rows)) or 0
         return Count(min(found, COUNT_LIMIT), found > COUNT_LIMIT)
-    rows = _candidates(table, plan, bound, WINDOW).subquery()
-    looked = connection.scalar(sa.select(sa.func.count()).select_from(rows)) or 0
-    found = connection.scalar(_sift(table, rows, plan, sa.func.count())) or 0
-    return Count(found, looked == WINDOW)
+    found, more = 0, False
+    for step, behind in _steps(connection, table, plan, bound):
+        found += connection.scalar(_sift(table, step, plan, sa.func.count())) or 0
+        more = behind
+    return Count(found, more)
 
 
 def reach(
@@ -314,17 +315,44 @@ def _walk(
     if not plan.tests:
         query = _candidates(table, plan, bound, limit, upwards=upwards)
         return tuple(connection.execute(query).scalars().all()), None
-    for window in (FIRST_WINDOW, WINDOW):
-        rows = _candidates(table, plan, bound, window, upwards=upwards).subquery()
-        sifted = _sift(table, rows, plan, table.id).order_by(order).limit(limit)
-        ids = tuple(connection.execute(sifted).scalars().all())
-        if len(ids) == limit:
-            return ids, None
-        edge = sa.func.max(rows.c.id) if upwards else sa.func.min(rows.c.id)
-        looked, last = connection.execute(sa.select(sa.func.count(), edge).select_from(rows)).one()
-        if looked < window:
-            return ids, None
-    return ids, int(last)
+    found: list[int] = []
+    edge = None
+    for step, more in _steps(connection, table, plan, bound, upwards=upwards):
+        sifted = _sift(table, step, plan, table.id).order_by(order).limit(limit - len(found))
+        found += connection.execute(sifted).scalars().all()
+        if len(found) == limit:
+            return tuple(found), None
+        edge = step[-1] if more else None
+    return tuple(found), edge
+
+
+def _steps(
+    connection: sa.Connection,
+    table: Listed,
+    plan: _Plan,
+    bound: tuple[_Test, ...],
+    *,
+    upwards: bool = False,
+) -> Iterator[tuple[list[int], bool]]:
+    """Give the ids of a sifted walk step by step, and whether there are more behind them.
+
+    The ids are fetched and named in the next query, since a planner that joins a limited walk to
+    its own table may well read all of it.
+    """
+    looked, size, behind = 0, FIRST_STEP, bound
+    while looked < WINDOW:
+        size = min(size, WINDOW - looked)
+        walk = _candidates(table, plan, behind, size + 1, upwards=upwards)
+        ids = list(connection.execute(walk).scalars().all())
+        more = len(ids) > size
+        step = ids[:size]
+        if step:
+            yield step, more
+        if not more:
+            return
+        looked, size = looked + size, STEP
+        edge = table.id > step[-1] if upwards else table.id < step[-1]
+        behind = (*bound, edge)
 
 
 def _candidates(
@@ -351,6 +379,5 @@ def _candidates(
     return ordered(merged.c.id, sa.select(merged.c.id))
 
 
-def _sift(table: Listed, rows: sa.Subquery, plan: _Plan, what: Any) -> sa.Select[Any]:
-    joined = sa.join(rows, table.id.table, rows.c.id == table.id)
-    return sa.select(what).select_from(joined).where(*plan.tests)
+def _sift(table: Listed, step: list[int], plan: _Plan, what: Any) -> sa.Select[Any]:
+    return sa.select(what).select_from(table.id.table).where(table.id.in_(step), *plan.tests)

@@ -221,7 +221,10 @@ def test_times_are_told_in_the_sites_zone() -> None:
 def test_a_cause_names_code_and_stage_once() -> None:
     assert cause("The mailbox is full (452).", 452) == "the mailbox is full (452)"
     assert cause("The server refuses to go on (RCPT TO).", 550, None, "rcpt") == (
-        "the server refuses to go on (RCPT TO) (550)"
+        "the server refuses to go on (RCPT TO, 550)"
+    )
+    assert cause("Come back later (greylisting).", 451, "4.7.1", "body") == (
+        "come back later (greylisting, 451 4.7.1) after the message"
     )
     assert cause(None) == "no reason was recorded"
     assert cause("Odd.", None, None, "no-such-stage") == "odd at no-such-stage"
@@ -237,7 +240,7 @@ def test_an_attempt_says_what_became_of_it() -> None:
         message, reason="The server does not answer.", stage="connect", counted=False
     )
     assert explain_attempt(failed) == (
-        "The server does not answer at connect. It spent none of the message's tries."
+        "The server does not answer on connecting. It spent none of the message's tries."
     )
     going = rows.an_attempt(message, status=AttemptStatus.IN_PROGRESS, worker="web-1:47")
     assert explain_attempt(going) == "Being sent by web-1:47."

@@ -120,7 +120,8 @@ def test_each_row_is_found_once_in_order(
     rare, window = limits
     monkeypatch.setattr(paging, "RARE", rare)
     monkeypatch.setattr(paging, "WINDOW", window)
-    monkeypatch.setattr(paging, "FIRST_WINDOW", window // 2)
+    monkeypatch.setattr(paging, "FIRST_STEP", window // 3)
+    monkeypatch.setattr(paging, "STEP", window // 2)
     with mixed.connect() as connection:
         every = connection.execute(sa.select(Message.__table__).order_by(Message.id.desc())).all()
         for text, meets in SEARCHES:
@@ -131,8 +132,8 @@ def test_each_row_is_found_once_in_order(
 def check_finds(
     connection: sa.Connection, wanted: list[Criterion], expected: list[int], text: str
 ) -> None:
-    assert walk_down(connection, MESSAGES.table, wanted, 17) == expected, text
-    assert walk_up(connection, wanted, 17) == expected, text
+    assert walk_down(connection, MESSAGES.table, wanted, 40) == expected, text
+    assert walk_up(connection, wanted, 40) == expected, text
     count = paging.count(connection, MESSAGES.table, wanted)
     assert count.number == len(expected) or (count.more and count.number <= len(expected)), text
     where, rest = paging.reach(connection, MESSAGES.table, wanted)
@@ -204,10 +205,10 @@ NAMES = [
 
 @pytest.fixture(scope="module")
 def small_and_large(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[sa.Engine, ...]]:
-    """SQLite with 4,000 and with 80,000 messages."""
+    """SQLite with 4,000 and with 40,000 messages."""
     folder = tmp_path_factory.mktemp("rows")
     engines = []
-    for count in (4_000, 80_000):
+    for count in (4_000, 40_000):
         engine = made(f"sqlite:///{folder / str(count)}.sqlite")
         rows.fill(engine, count)
         engines.append(engine)
@@ -246,7 +247,7 @@ def test_a_page_of_a_large_table_costs_what_one_of_a_small_one_does(
             assert page.ids
             costs.append(steps[0])
     small, large = costs
-    # Twenty times the rows: a scan would take thousands of steps more. Looking up whether a
+    # Ten times the rows: a scan would take thousands of steps more. Looking up whether a
     # condition is rare, and halving the range of ids for a time, take some.
     assert large <= 2 * small + 200, f"{small} steps became {large}"
 
@@ -255,7 +256,7 @@ def test_a_page_of_a_large_table_costs_what_one_of_a_small_one_does(
 def large_postgres(postgres_server: Any) -> Iterator[sa.Engine]:
     with postgres_server.database() as url:
         engine = made(url)
-        rows.fill(engine, 80_000)
+        rows.fill(engine, 40_000)
         yield engine
         engine.dispose()
 
@@ -297,7 +298,7 @@ def test_a_page_touches_few_rows_on_postgresql(
         page = paging.find(connection, language.table, wanted, **cursor)
     assert page.ids
     assert plans
-    # 80,000 rows are there. A page is 51 of them, merged from a handful of streams and passed
+    # 40,000 rows are there. A page is 51 of them, merged from a handful of streams and passed
     # through a few nodes; what is more has to be a rare set or the window.
     assert sum(map(rows_touched, plans)) < 2_500
 
@@ -305,10 +306,10 @@ def test_a_page_touches_few_rows_on_postgresql(
 def test_a_sifted_walk_stops_at_its_window(
     small_and_large: tuple[sa.Engine, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(paging, "FIRST_WINDOW", 100)
+    monkeypatch.setattr(paging, "FIRST_STEP", 100)
     monkeypatch.setattr(paging, "WINDOW", 500)
     wanted = criteria("reason:nothing-like-this")
     with small_and_large[1].connect() as connection:
         page = paging.find(connection, MESSAGES.table, wanted)
         assert page.ids == ()
-        assert page.searched_to == page.older == 80_000 - 499
+        assert page.searched_to == page.older == 40_000 - 499

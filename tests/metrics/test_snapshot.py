@@ -241,7 +241,7 @@ def test_a_snapshot_of_many_messages_costs_no_scan(sqlite_url: str) -> None:
         reading._facts(session, core_on(engine), NOW)
     plans = []
     with engine.connect() as checked:
-        for statement in statements:
+        for statement in tuple(statements):
             values = (None,) * statement.count("?")
             found = checked.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values)
             plans += [row[3] for row in found if "smtp_admin_message" in row[3]]
