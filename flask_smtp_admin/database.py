@@ -138,6 +138,7 @@ class Database:
                     yield connection
             else:
                 with connection.begin():
+                    _lock_little(connection)
                     take_write_lock(connection)
                     yield connection
 
@@ -158,6 +159,16 @@ class Database:
 
 def _connected(found: Engine | Connection) -> AbstractContextManager[Connection]:
     return nullcontext(found) if isinstance(found, Connection) else found.connect()
+
+
+def _lock_little(connection: Connection) -> None:
+    """On MariaDB and MySQL, have statements lock the rows that they find, and no gaps.
+
+    With the gaps, which is the default, workers that claim and requests that enqueue end each
+    other's transactions as deadlocks.
+    """
+    if connection.dialect.name in ("mysql", "mariadb"):
+        connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
 
 
 def take_write_lock(connection: Connection) -> None:
