@@ -152,6 +152,7 @@ class Worker:
         :raises OutboxUnavailable: the database is away.
         """
         self._alone = True
+        self._sessions = 1
         self._patience = patience
         if patience is None:
             self._leases = Leases(LONE_LEASE, self._pace.margin)

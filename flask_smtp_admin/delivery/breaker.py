@@ -29,9 +29,13 @@ class Trouble:
     reply: Reply | None = None
     opens_breaker: bool = False
     quota: bool = False
+    began_at: datetime | None = None
+    """When the lane that met it began. Lanes that ran side by side count as one failure."""
 
     @classmethod
-    def from_verdict(cls, verdict: Verdict, stage: Stage, reply: Reply | None) -> Trouble:
+    def from_verdict(
+        cls, verdict: Verdict, stage: Stage, reply: Reply | None, began_at: datetime
+    ) -> Trouble:
         """Make it from what the protocol says."""
         return cls(
             stage=stage.value,
@@ -40,6 +44,7 @@ class Trouble:
             reply=reply,
             opens_breaker=verdict.opens_breaker,
             quota=verdict.quota,
+            began_at=began_at,
         )
 
 
@@ -115,11 +120,14 @@ def note_failure(
     connection: sa.Connection, connection_id: int, trouble: Trouble, now: datetime
 ) -> tuple[bool, datetime]:
     """Write a failure; return whether it opened the breaker, and when the next try is."""
-    before = _failures(connection, connection_id)
-    if before is None:
-        _insert(connection, connection_id)
-        before = _failures(connection, connection_id) or 0
-    failures = before + 1
+    before, last_failure_at = _failures(connection, connection_id)
+    is_known = (
+        before > 0
+        and trouble.began_at is not None
+        and last_failure_at is not None
+        and last_failure_at >= trouble.began_at
+    )
+    failures = before if is_known else before + 1
     if trouble.opens_breaker or trouble.quota:
         failures = max(failures, retry.FAILURES_TO_OPEN)
     is_open = failures >= retry.FAILURES_TO_OPEN
@@ -145,16 +153,21 @@ def note_failure(
     return is_open and before < retry.FAILURES_TO_OPEN, retry_at
 
 
-def _failures(connection: sa.Connection, connection_id: int) -> int | None:
-    """Return the failures in a row, holding the row until the end of the transaction.
+def _failures(connection: sa.Connection, connection_id: int) -> tuple[int, datetime | None]:
+    """Return the failures in a row and when the last was, holding the row to the end.
 
-    Two sessions that fail at the same moment count as two, and only one of them is the fifth.
+    Two workers that write at the same moment count as two, and only one of them is the fifth.
     """
-    return connection.execute(
-        sa.select(ConnectionHealth.failures)
+    query = (
+        sa.select(ConnectionHealth.failures, ConnectionHealth.last_failure_at)
         .where(ConnectionHealth.connection_id == connection_id)
         .with_for_update()
-    ).scalar()
+    )
+    row = connection.execute(query).first()
+    if row is None:
+        _insert(connection, connection_id)
+        row = connection.execute(query).first()
+    return (row.failures, row.last_failure_at) if row is not None else (0, None)
 
 
 def _insert(connection: sa.Connection, connection_id: int) -> None:

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import count
 from typing import TypeVar
 
 import sqlalchemy as sa
@@ -42,6 +43,8 @@ HEALTH_EVERY = timedelta(seconds=30)
 """How often the success of a healthy connection is written down."""
 STORE_AGAIN_AFTER = 0.5
 """Seconds between tries to store an outcome while the database is away."""
+CLAIM_TRIES = 2
+"""A database may end a transaction to let another one through; nothing is lost by claiming later."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,7 @@ class Lane:
         self._worker = worker
         self._stopping = stopping
         self._batch_size = batch_size
+        self._began_at = core.now()
         self._done: _Done | None = None
         self._success_noted: datetime | None = None
         self.claimed_count = 0
@@ -105,8 +109,7 @@ class Lane:
 
     def _batch(self, lease: Lease) -> bool:
         """Deliver one batch; ``False`` when there is no reason to ask for another."""
-        with self._core.database.write() as connection:
-            batch = self._claim(connection, lease)
+        batch = self._store(lambda link: self._claim(link, lease), lease, tries=CLAIM_TRIES)
         self.claimed_count += len(batch)
         if not batch:
             return False
@@ -265,7 +268,7 @@ class Lane:
         blames = done.decision.blames
         if blames is None:
             return events + self._note_success(connection, now)
-        trouble = Trouble.from_verdict(blames, done.report.stage, done.report.reply)
+        trouble = Trouble.from_verdict(blames, done.report.stage, done.report.reply, self._began_at)
         return events + self._note_trouble(connection, trouble, now)
 
     def _success_is_news(self) -> bool:
@@ -293,23 +296,27 @@ class Lane:
             )
         ]
 
-    def _store(self, act: Callable[[sa.Connection], T], lease: Lease) -> T:
+    def _store(
+        self, act: Callable[[sa.Connection], T], lease: Lease, *, tries: int | None = None
+    ) -> T:
         """Run something in a transaction, again and again while the database is away.
 
         Nothing else is sent meanwhile.
 
-        :raises OutboxUnavailable: the lease has ended, and the database is still away. The sweep
-            finds a message that is in flight, and treats it as one whose worker died.
+        :param tries: give up after so many. Default: when the lease has ended.
+        :raises OutboxUnavailable: given up. The sweep finds a message that is in flight, and
+            treats it as one whose worker died.
         """
-        while True:
+        for number in count(1):
             try:
                 with self._core.database.write() as connection:
                     return act(connection)
             except OutboxUnavailable as error:
-                if not lease.holds():
+                if number == tries or not lease.holds():
                     raise
-                logger.warning("An outcome cannot be stored yet: %s", error)
+                logger.warning("The database did not take it, trying again: %s", error)
                 time.sleep(STORE_AGAIN_AFTER)
+        raise AssertionError("The loop has no end of its own.")
 
     def _max_attempts(self, message: Claimed) -> int:
         return message.max_attempts or self._carrier.max_attempts or self._core.config.max_attempts
