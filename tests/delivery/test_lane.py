@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from flask_smtp_admin import outbox
 from flask_smtp_admin.models import Message, MessageBody, Recipient
@@ -292,8 +293,8 @@ def test_a_row_that_cannot_be_sent_is_held_and_the_others_leave(
     bench.connection(catchall)
     bodiless, nobody, good = bench.send(), bench.send(), bench.send()
     with bench.engine.begin() as connection:
-        connection.execute(MessageBody.__table__.delete().where(MessageBody.message_id == bodiless))
-        connection.execute(Recipient.__table__.delete().where(Recipient.message_id == nobody))
+        connection.execute(sa.delete(MessageBody).where(MessageBody.message_id == bodiless))
+        connection.execute(sa.delete(Recipient).where(Recipient.message_id == nobody))
 
     bench.work()
 

@@ -1,0 +1,196 @@
+"""The sweep: what is taken back from workers that are gone, and what is given up."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from flask_smtp_admin.delivery import claim, housekeeping
+from flask_smtp_admin.models import Attempt, Message
+from flask_smtp_admin.models.attempt import AttemptStatus
+from tests.delivery.bench import Bench
+from tests.rows import a_connection, add, an_attempt
+from tests.servers.catchall import CatchAll
+
+
+@pytest.fixture
+def main(each_bench: Bench) -> int:
+    row = a_connection()
+    add(each_bench.engine, row)
+    return int(row.id)
+
+
+def die_with(bench: Bench, connection_id: int, *in_flight: int) -> None:
+    """Claim everything as a worker that is killed while it sends some of it."""
+    with bench.core.database.write() as connection:
+        claim.claim(
+            connection,
+            connection_id,
+            limit=50,
+            token="the dead",
+            now=bench.clock(),
+            lease=timedelta(seconds=45),
+        )
+    for number in in_flight:
+        add(bench.engine, an_attempt(bench.message(number), status=AttemptStatus.IN_PROGRESS))
+
+
+def test_nothing_is_taken_back_before_its_lease_ends(each_bench: Bench, main: int) -> None:
+    bench = each_bench
+    bench.send()
+    die_with(bench, main)
+    bench.clock.forward(seconds=40)
+
+    assert housekeeping.sweep(bench.core) == 0
+    assert bench.statuses() == ["sending"]
+
+
+def test_what_was_not_offered_goes_back_as_if_nothing_had_been(
+    each_bench: Bench, main: int
+) -> None:
+    bench = each_bench
+    number = bench.send(at_most_once=True)
+    die_with(bench, main)
+    bench.clock.forward(seconds=46)
+
+    assert housekeeping.sweep(bench.core) == 1
+
+    message = bench.message(number)
+    assert (message.status, message.crash_count, message.lease_token) == ("queued", 0, None)
+    assert bench.codes() == []
+
+
+def test_what_was_in_flight_goes_back_and_says_so(each_bench: Bench, main: int) -> None:
+    bench = each_bench
+    number = bench.send()
+    die_with(bench, main, number)
+    bench.clock.forward(seconds=46)
+
+    housekeeping.sweep(bench.core)
+
+    message = bench.message(number)
+    assert (message.status, message.crash_count) == ("queued", 1)
+    assert message.due_at <= bench.clock()
+    [attempt] = bench.attempts(number)
+    assert (attempt.status, attempt.finished_at is None) == ("FAIL", False)
+    assert "not known" in attempt.reason
+    assert bench.codes() == ["delivery_failed"]
+
+
+def test_what_was_in_flight_is_held_when_it_must_not_go_twice(each_bench: Bench, main: int) -> None:
+    bench = each_bench
+    number = bench.send(at_most_once=True)
+    die_with(bench, main, number)
+    bench.clock.forward(seconds=46)
+
+    housekeeping.sweep(bench.core)
+
+    message = bench.message(number)
+    assert message.status == "held"
+    assert "must not be sent twice" in message.reason
+
+
+def test_three_crashes_put_a_message_into_quarantine(each_bench: Bench, main: int) -> None:
+    bench = each_bench
+    number = bench.send()
+    for _ in range(3):
+        bench.clock.forward(minutes=2)
+        die_with(bench, main, number)
+        bench.clock.forward(minutes=2)
+        housekeeping.sweep(bench.core)
+
+    message = bench.message(number)
+    assert (message.status, message.crash_count) == ("held", 3)
+    assert message.reason.startswith("In quarantine: 3 workers")
+    assert len(bench.attempts(number)) == 3
+
+
+def test_a_message_that_crashed_twice_lets_others_go_first(bench: Bench) -> None:
+    row = a_connection()
+    add(bench.engine, row)
+    number = bench.send()
+    for _ in range(2):
+        die_with(bench, row.id, number)
+        bench.clock.forward(minutes=2)
+        housekeeping.sweep(bench.core)
+
+    assert bench.message(number).due_at > bench.clock() + timedelta(seconds=30)
+
+
+def test_a_lease_that_was_renewed_meanwhile_is_left_alone(bench: Bench) -> None:
+    """The row is asked for again in the statement that takes it."""
+    row = a_connection()
+    add(bench.engine, row)
+    number = bench.send()
+    die_with(bench, row.id)
+    with bench.core.database.write() as connection:
+        claim.renew(connection, "the dead", bench.clock() + timedelta(minutes=5))
+    bench.clock.forward(seconds=60)
+
+    assert housekeeping.rescue(bench.core) == 0
+    assert bench.message(number).status == "sending"
+
+
+def test_expired_messages_are_given_up_for_every_recipient(each_bench: Bench, main: int) -> None:
+    bench = each_bench
+    soon = bench.clock() + timedelta(seconds=30)
+    number = bench.send("a@example.org", "b@example.org", expires_at=soon, sensitive=True)
+    kept = bench.send()
+    bench.clock.forward(minutes=1)
+
+    housekeeping.sweep(bench.core)
+
+    message = bench.message(number)
+    assert (message.status, message.reason) == ("failed", housekeeping.EXPIRED)
+    assert set(bench.recipients(number).values()) == {"failed"}
+    assert bench.bodies() == [kept]
+    final = bench.told("final_delivery_failed")
+    assert [event.recipient for event in final] == ["a@example.org", "b@example.org"]
+
+
+def test_a_message_that_some_have_expires_as_partly_delivered(
+    bench: Bench, catchall: CatchAll
+) -> None:
+    bench.connection(catchall)
+    catchall.answer_recipient("b@example.org", "451 4.3.0 not now")
+    soon = bench.clock() + timedelta(seconds=30)
+    number = bench.send("a@example.org", "b@example.org", expires_at=soon)
+    bench.work()
+    bench.clock.forward(minutes=1)
+
+    housekeeping.sweep(bench.core)
+
+    assert bench.message(number).status == "partial"
+    assert bench.recipients(number) == {"a@example.org": "sent", "b@example.org": "failed"}
+    assert [event.recipient for event in bench.told("final_delivery_failed")] == ["b@example.org"]
+
+
+def test_messages_without_a_connection_get_one(each_bench: Bench) -> None:
+    bench = each_bench
+    number = bench.send()
+    assert bench.message(number).connection_id is None
+    row = a_connection()
+    add(bench.engine, row)
+
+    housekeeping.sweep(bench.core)
+
+    assert bench.message(number).connection_id == row.id
+
+
+def test_the_outcome_of_a_dead_worker_that_was_only_asleep_is_told_in_the_log(
+    bench: Bench, catchall: CatchAll
+) -> None:
+    """SIGSTOP for longer than a lease: it wakes up, and must not write over its successor."""
+    main = bench.connection(catchall)
+    number = bench.send()
+    die_with(bench, main, number)
+    [sleeping] = bench.attempts(number)
+    bench.clock.forward(seconds=46)
+    housekeeping.sweep(bench.core)
+    bench.work()
+
+    assert bench.message(number).status == "sent"
+    assert [attempt.status for attempt in bench.rows(Attempt)] == ["FAIL", "SUCCESS"]
+    assert sleeping.id != bench.rows(Attempt)[1].id
+    assert bench.rows(Message, Message.lease_token == "the dead") == []
