@@ -8,7 +8,16 @@ from __future__ import annotations
 from enum import Enum
 from typing import Any
 
-from sqlalchemy import CheckConstraint, DateTime, MetaData, String, Table
+from sqlalchemy import (
+    CheckConstraint,
+    Constraint,
+    DateTime,
+    Index,
+    MetaData,
+    String,
+    Table,
+    UniqueConstraint,
+)
 from sqlalchemy.dialects import mysql
 from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy.types import TypeDecorator, TypeEngine
@@ -92,8 +101,25 @@ def copy_tables(target: MetaData) -> dict[str, Table]:
             copy = table.to_metadata(target)
             for column in copy.columns:
                 column.type = _plain(column.type)
+            _name_alike(copy, table)
         copies[table.name] = target.tables[table.key]
     return copies
+
+
+def _name_alike(copy: Table, table: Table) -> None:
+    """Give what ``unique=True`` and ``index=True`` made the names it has here.
+
+    A copy takes them from the naming convention of its own metadata, if that has any.
+    """
+    for of_copy, of_table in ((copy.constraints, table.constraints), (copy.indexes, table.indexes)):
+        names = {_made_of(one): one.name for one in of_table}
+        for one in of_copy:
+            if isinstance(one, (UniqueConstraint, Index)):
+                one.name = names[_made_of(one)]
+
+
+def _made_of(part: Constraint | Index) -> tuple[type, tuple[str, ...]]:
+    return type(part), tuple(column.key for column in getattr(part, "columns", ()))
 
 
 def _plain(type_: TypeEngine[Any]) -> TypeEngine[Any]:
