@@ -38,6 +38,7 @@ class Config:
         None,
         "Address of the Redis (or Valkey) server that wakes the workers: `redis://`, `rediss://` "
         "or `unix://`. Unset: the mail is delivered inside the application's process.",
+        secret=True,
     )
     dispatch: str = _key(
         "auto",
@@ -154,8 +155,10 @@ class Config:
 
 
 def _unknown(key: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(key, known, n=1)
-    hint = f"Did you mean {close[0]}?" if close else f"Known keys: {', '.join(known)}."
+    # Without the prefix, which would make all of them alike.
+    names = [name.removeprefix(PREFIX) for name in known]
+    close = difflib.get_close_matches(key.removeprefix(PREFIX), names, n=1)
+    hint = f"Did you mean {PREFIX}{close[0]}?" if close else f"Known keys: {', '.join(known)}."
     return f"{key} is not a key of flask-smtp-admin. {hint}"
 
 

@@ -37,9 +37,10 @@ WELL_KNOWN_SECRETS = frozenset(
         "mysecretkey",
         "you-will-never-guess",
     }
-    # From Flask's own documentation: the quickstart, and the page on configuration.
+    # From Flask's own documentation: the page on configuration, and the quickstart, as a text and
+    # as the bytes that it is there.
     | {"192b9bdd22ab9ed4d12e236c78afcb9a393ec15f71bbf5dc987d54727823bcbf"}
-    | {'_5#y2l"f4q8z\n\xec]/'}
+    | {'_5#y2l"f4q8z\n\xec]/', '_5#y2l"f4q8z\n\ufffd]/'}
 )
 """Values of ``SECRET_KEY`` from tutorials: whoever reads the database would guess them first."""
 
