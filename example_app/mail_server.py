@@ -68,7 +68,7 @@ class Letterbox:
         self._count += 1
         if self._count > KEPT:
             self._make_room()
-        return f"250 2.0.0 Taken as {name[-12:]}"
+        return f"250 2.0.0 Taken as {time.time_ns() // 1000:X}"
 
     def _make_room(self) -> None:
         names = sorted(self._folder.glob("*.eml"))

@@ -44,7 +44,7 @@ class Supervisor:
     def __init__(self, folder: DataFolder, *, embedded: bool = False) -> None:
         self._folder = folder
         self._parent = os.getppid()
-        self._ended_by: int | None = None
+        self._ended_by: str | None = None
         self._children: list[Child] = []
         self._notes = Notes()
         self._program = None if embedded else valkey.find_program()
@@ -205,7 +205,7 @@ class Supervisor:
 
     def _goes_on(self) -> bool:
         if self._ended_by is None and os.getppid() != self._parent:
-            self._ended_by = signal.SIGHUP  # who started us is gone, without a word
+            self._ended_by = "the end of the process that started it"
         return self._ended_by is None
 
     @contextlib.contextmanager
@@ -213,7 +213,7 @@ class Supervisor:
         """Note the signals that end us; give the pipe that wakes the loop."""
 
         def note(number: int, frame: object) -> None:
-            self._ended_by = number
+            self._ended_by = signal.Signals(number).name
 
         reader, writer = os.pipe()
         for end in (reader, writer):
@@ -233,7 +233,7 @@ class Supervisor:
     def _end(self) -> None:
         """End all: first who sends and serves, then what they use."""
         if self._children:
-            say("Ending …")
+            say(f"Ending, because of {self._ended_by} …" if self._ended_by else "Ending …")
         until = time.monotonic() + GRACE_SECONDS
         users = [child for child in self._children if child.name in ("web server", "worker")]
         used = [child for child in self._children if child not in users]
