@@ -86,10 +86,13 @@ def span(length: timedelta | float) -> str:
 
 
 def relative(moment: datetime, now: datetime) -> str:
-    """Return how far ``moment`` is from ``now``: ``in 14 min``, ``3 h ago``, ``just now``."""
+    """Return how far ``moment`` is from ``now``: ``in 14 min``, ``3 h ago``, ``just now``.
+
+    What is to come within the second is due ``any moment``.
+    """
     away = moment - now
     if abs(away) < timedelta(seconds=1):
-        return "just now"
+        return "any moment" if away > timedelta() else "just now"
     return f"in {span(away)}" if away > timedelta() else f"{span(-away)} ago"
 
 

@@ -40,7 +40,8 @@ def test_a_span_is_said_in_its_largest_units(seconds: float, words: str) -> None
 def test_a_time_is_said_from_now() -> None:
     assert wording.relative(NOW + timedelta(minutes=14), NOW) == "in 14 min"
     assert wording.relative(NOW - timedelta(hours=3), NOW) == "3 h ago"
-    assert wording.relative(NOW + timedelta(milliseconds=400), NOW) == "just now"
+    assert wording.relative(NOW - timedelta(milliseconds=400), NOW) == "just now"
+    assert wording.relative(NOW + timedelta(milliseconds=400), NOW) == "any moment"
 
 
 @pytest.mark.parametrize(

@@ -54,6 +54,11 @@ def find(snapshot: Snapshot) -> list[Problem]:
 def find_notes(snapshot: Snapshot, problems: Sequence[Problem]) -> list[Problem]:
     """Return what is worth a look although it keeps nothing back."""
     notes = [_paused(one, snapshot) for one in snapshot.connections if one.state == "paused"]
+    notes += [
+        _unsteady(one, snapshot)
+        for one in snapshot.connections
+        if one.state == "unsteady" and one.due
+    ]
     if snapshot.failed_today:
         were = wording.agreeing(snapshot.failed_today, "was", "were")
         sentence = f"{wording.counted(snapshot.failed_today, 'message')} {were} given up today."
@@ -113,6 +118,12 @@ def _failing(one: ConnectionFacts, snapshot: Snapshot) -> Problem:
     sentence = f"“{one.caption}” has been failing for {long}: {why}{_kept(one)}."
     remedy = f"{one.advice} {_again(one, snapshot, 'It is tried again')}".strip()
     return Problem("connection_failing", sentence, remedy, "", one.id)
+
+
+def _unsteady(one: ConnectionFacts, snapshot: Snapshot) -> Problem:
+    why = wording.decapitalised(one.reason or "no reason was recorded")
+    sentence = f"“{one.caption}” failed a moment ago: {why}{_kept(one)}."
+    return Problem("unsteady", sentence, _again(one, snapshot, "It is tried again"), "", one.id)
 
 
 def _paused(one: ConnectionFacts, snapshot: Snapshot) -> Problem:

@@ -99,13 +99,22 @@ class Snapshot:
     last_sweep_at: datetime | None
     problems: tuple[Problem, ...] = ()
     notes: tuple[Problem, ...] = ()
-    """What is worth a look and keeps nothing back: ``paused``, ``failed_today``, ``held``,
-    ``idle``."""
+    """What is worth a look and passes by itself: ``paused``, ``unsteady``, ``failed_today``,
+    ``held``, ``idle``."""
 
     @property
     def healthy(self) -> bool:
         """Whether nothing keeps messages back."""
         return not self.problems
+
+    @property
+    def hindrance(self) -> Problem | None:
+        """What keeps messages for a moment although nothing is wrong yet, where there is such."""
+        kept = {one.id for one in self.connections if one.due}
+        passing = ("unsteady", "paused")
+        return next(
+            (n for n in self.notes if n.code in passing and n.connection_id in kept), None
+        )
 
     @property
     def oldest_due_age(self) -> timedelta | None:

@@ -17,6 +17,8 @@ def first_line(snapshot: Snapshot) -> str:
     """Answer "is my mail going out?" in a sentence."""
     if snapshot.problems:
         return snapshot.problems[0].sentence
+    if snapshot.hindrance is not None:
+        return snapshot.hindrance.sentence
     if all(one.state == "off" for one in snapshot.connections):
         return "Nothing can be sent yet: no connection is enabled. Nothing waits for one."
     sent = (

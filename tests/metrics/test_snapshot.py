@@ -118,6 +118,26 @@ def test_all_well_is_said_with_numbers(engine: sa.Engine) -> None:
     )
 
 
+def test_a_connection_that_failed_a_moment_ago_is_not_all_well(engine: sa.Engine) -> None:
+    connection = well(
+        failures=1,
+        failing_since=later(seconds=-3),
+        retry_at=later(seconds=4),
+        last_reason="No server listens on this port: the connection was refused.",
+    )
+    rows.add(engine, connection, a_worker())
+    assert metrics.first_line(take(engine)).startswith("All well")
+    rows.add(engine, rows.a_message(connection_id=connection.id, due_at=later(seconds=-3)))
+    found = take(engine)
+    assert found.healthy, "one failure is no reason to wake somebody"
+    assert metrics.first_line(found) == (
+        f"“{connection.caption}” failed a moment ago: no server listens on this port: the "
+        "connection was refused; 1 message waits."
+    )
+    assert found.hindrance is not None
+    assert found.hindrance.remedy == "It is tried again in 4 s."
+
+
 @pytest.mark.parametrize(
     ("dispatch", "remedy"),
     [
