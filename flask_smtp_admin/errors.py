@@ -64,5 +64,18 @@ class InvalidConnection(ConnectionRefused):
         self.errors = dict(errors)
 
 
+class DeliveryRefused(SMTPAdminError):
+    """Raised by a driver of the host: the other side does not take the message.
+
+    :param code: as in SMTP, 400 to 499 for "try again later", 500 to 599 for "never".
+    """
+
+    def __init__(self, code: int, text: str) -> None:
+        if not 400 <= code <= 599:
+            raise ValueError(f"{code} is no refusal; use a code from 400 to 599.")
+        super().__init__(text)
+        self.code = code
+
+
 class SecretUnreadable(SMTPAdminError):
     """A stored password was encrypted with a key that is no longer configured."""

@@ -28,6 +28,7 @@ from .outbox import OutboxMessage, SendOptions
 from .placement import Placement, inside
 from .smtp import FrozenMessage, Reply
 
+DeliverT = TypeVar("DeliverT", bound=connections.Deliver)
 AuthorizeT = TypeVar("AuthorizeT", bound=Callable[[str], object])
 
 
@@ -188,6 +189,34 @@ class SMTPAdmin:
         :raises ConfigurationError: no safe key to encrypt the password with is configured.
         """
         return connections.create(self._state().core, fields)
+
+    def driver(self, name: str, *, label: str = "") -> Callable[[DeliverT], DeliverT]:
+        """Register a way to deliver besides SMTP; use it as a decorator.
+
+        The function gets an envelope (``sender``, ``recipients``, ``content``) and the settings of
+        the connection (``host``, ``port``, ``username``, ``password``), and returns the words to
+        be logged. It raises :class:`~flask_smtp_admin.errors.DeliveryRefused` for a refusal; any
+        other exception has the message tried again later.
+
+        .. code-block:: python
+
+            @smtp_admin.driver("file", label="A folder")
+            def to_folder(envelope, settings):
+                path = Path(settings.host, uuid4().hex)
+                path.write_bytes(envelope.content)
+                return f"written to {path}"
+
+        :param name: what is stored with the connection; the worker's application must register it.
+        :param label: what the form shows; default: the name.
+        :raises ConfigurationError: the name is ``smtp``, or not made of lower-case letters, digits,
+            hyphens and underscores.
+        """
+
+        def decorate(function: DeliverT) -> DeliverT:
+            connections.register(name, function, label)
+            return function
+
+        return decorate
 
     @contextmanager
     def capture(self) -> Iterator[list[FrozenMessage]]:

@@ -6,7 +6,7 @@ Owns everything about a connection that is neither delivery nor a page. Must not
 from __future__ import annotations
 
 from .defaults import from_mail_settings
-from .drivers import DRIVERS
+from .drivers import DRIVERS, Deliver, register, session_for
 from .health import HealthWords, describe, password_unreadable, waiting_counts
 from .passwords import STRICT_RULES
 from .presets import BY_KEY, PRESETS, Preset
@@ -35,6 +35,7 @@ __all__ = [
     "SECRET_FIELDS",
     "STRICT_RULES",
     "Checked",
+    "Deliver",
     "HealthWords",
     "Preset",
     "check",
@@ -50,8 +51,10 @@ __all__ = [
     "move",
     "password_unreadable",
     "record",
+    "register",
     "reset_health",
     "run",
+    "session_for",
     "transient",
     "trial_endpoint",
     "update",

@@ -17,7 +17,9 @@ from flask_smtp_admin import wording
 from flask_smtp_admin.core import Core
 from flask_smtp_admin.models import BreakerState, Connection, ConnectionHealth
 from flask_smtp_admin.signals import Event
-from flask_smtp_admin.smtp import Draft, Endpoint, ProbeReport, Step, freeze, probe
+from flask_smtp_admin.smtp import Draft, Endpoint, Envelope, ProbeReport, Step, freeze, probe
+
+from .drivers import probe_driver
 
 CONNECT_SECONDS = 10
 REPLY_SECONDS = 15
@@ -90,8 +92,13 @@ def run(
     :param connection: whose sender is used; it need not be stored.
     :param to: where a real test message goes.
     :raises MessageError: ``to`` is no address that a server would take.
+    :raises ConfigurationError: the connection's driver is not registered.
     """
     content = _test_message(connection, endpoint, core, to) if to else None
+    driver = connection.driver or "smtp"
+    if driver != "smtp":
+        envelope = None if content is None else Envelope(connection.sender_address, (to,), content)
+        return probe_driver(driver, endpoint, envelope, on_stage or _ignore)
     return probe(
         endpoint,
         sender=connection.sender_address,
@@ -99,6 +106,10 @@ def run(
         content=content,
         on_stage=on_stage,
     )
+
+
+def _ignore(_step: Step) -> None:
+    """For a caller who waits for the whole report."""
 
 
 def _test_message(connection: Connection, endpoint: Endpoint, core: Core, to: str) -> bytes:

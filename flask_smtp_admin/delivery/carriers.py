@@ -32,6 +32,7 @@ def find(core: Core, connection_id: int, patience: float | None = None) -> Carri
         return None
     try:
         endpoint = connections.endpoint_of(row, core)
+        connections.session_for(row.driver, endpoint)  # a driver that nobody registers is found now
     except SMTPAdminError as error:
         _note_unusable(core, row, error)
         return None

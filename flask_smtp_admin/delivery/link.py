@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from ..connections import session_for
 from ..core import Trial
 from ..smtp import (
     Envelope,
@@ -120,7 +121,7 @@ class Link:
         return session.usable and session.transactions < self._carrier.messages_per_session
 
     def _open(self) -> Unopened | None:
-        session = Session(self._carrier.endpoint)
+        session = session_for(self._carrier.driver, self._carrier.endpoint)
         try:
             session.open()
         except SessionError as error:

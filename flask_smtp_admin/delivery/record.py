@@ -44,6 +44,7 @@ class Carrier:
     id: int
     caption: str
     endpoint: Endpoint
+    driver: str
     max_sessions: int
     messages_per_session: int
     max_attempts: int | None
@@ -57,6 +58,7 @@ class Carrier:
             id=connection.id,
             caption=connection.caption,
             endpoint=endpoint,
+            driver=connection.driver,
             max_sessions=connection.max_sessions,
             messages_per_session=connection.messages_per_session,
             max_attempts=connection.max_attempts,
