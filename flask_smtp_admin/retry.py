@@ -8,9 +8,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-MESSAGE_DELAYS = tuple(
-    timedelta(minutes=minutes) for minutes in (1, 5, 15, 30, 60, 120, 240, 480)
-)
+MESSAGE_DELAYS = tuple(timedelta(minutes=minutes) for minutes in (1, 5, 15, 30, 60, 120, 240, 480))
 """Waits after the first, second, … failed try: nine tries in about 16 hours.
 
 RFC 5321 section 4.5.4.1 asks senders to wait and go on for days; greylisting servers accept after
