@@ -1,39 +1,55 @@
-"""The form of a connection: its fields in words, and reading it from a request.
+"""The form of a connection: its fields in words, and what was typed into them.
 
-Owns labels and help. Must not know the rules: they are in :mod:`flask_smtp_admin.connections`.
+Owns labels, help and the order of the fields. Must not know the rules: they are in
+:mod:`flask_smtp_admin.connections`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
-from werkzeug.datastructures import MultiDict
+from wtforms import (
+    BooleanField,
+    EmailField,
+    PasswordField,
+    SelectField,
+    StringField,
+    TextAreaField,
+)
+from wtforms.validators import Optional
 
 from flask_smtp_admin.config import Config
-from flask_smtp_admin.connections import DEFAULTS, DRIVERS, FIELDS, STRICT_RULES
+from flask_smtp_admin.connections import (
+    DEFAULTS,
+    DRIVERS,
+    FIELDS,
+    SECRET_FIELDS,
+    STRICT_RULES,
+    Preset,
+)
 from flask_smtp_admin.models import AuthMechanism, Connection
 
-from .forms import Choice, Field, Form
+from .forms import PageForm, choices, stripped
 
-FLAGS = ("use_auth", "allow_plain_auth", "enabled", "clear_password")
-ADVANCED = (
-    "driver",
-    "auth_mechanism",
-    "allow_plain_auth",
-    "ca_certificate",
-    "sender_patterns",
-    "fallback_id",
+LIMITS = (
     "limit_per_minute",
     "limit_per_hour",
     "limit_per_day",
     "max_sessions",
     "messages_per_session",
     "max_attempts",
-    "connect_timeout",
-    "reply_timeout",
-    "final_timeout",
-    "session_deadline",
+)
+PATIENCE = ("connect_timeout", "reply_timeout", "final_timeout", "session_deadline")
+ADVANCED = (
+    "sender_patterns",
+    "fallback_id",
+    "ca_certificate",
+    "auth_mechanism",
+    "allow_plain_auth",
+    *LIMITS,
+    *PATIENCE,
+    "driver",
 )
 """Folded away; the fold is open when one of them is wrong."""
 
@@ -47,10 +63,7 @@ TRIED = (
     "auth_mechanism",
     "allow_plain_auth",
     "ca_certificate",
-    "connect_timeout",
-    "reply_timeout",
-    "final_timeout",
-    "session_deadline",
+    *PATIENCE,
     "sender_address",
     "test_recipient",
 )
@@ -58,201 +71,150 @@ TRIED = (
 
 _NO_MANAGER = {"autocomplete": "off", "data-1p-ignore": True, "data-lpignore": "true"}
 _CODE = {"autocapitalize": "none", "spellcheck": "false"}
+_PASSWORD = {"autocomplete": "new-password", "data-1p-ignore": True, "data-lpignore": "true"}
 
 
-def _number(name: str, label: str) -> Field:
-    attributes = {"inputmode": "numeric", "autocomplete": "off"}
-    return Field(name, label, width="short", attributes=attributes)
+def _switch(label: str, description: str = "") -> BooleanField:
+    return BooleanField(label, description=description, render_kw={"value": "1"})
 
 
-def fields(config: Config, others: Iterable[Connection], *, has_password: bool) -> list[Field]:
-    """Return the fields in the order of the page.
+def _number(label: str) -> StringField:
+    # No IntegerField: the rule reads the text as it was typed, and says what is wrong with it.
+    return StringField(label, render_kw={"inputmode": "numeric", "autocomplete": "off"})
+
+
+class ConnectionForm(PageForm):
+    """The form of a new or a stored connection, in the order of the page.
+
+    ``Optional`` marks a field for the reader; whether one may be empty is for the rules to say.
 
     :param others: the connections that could take over.
-    :param has_password: a password is stored already.
+    :param stored: the connection that is being changed, if there is one.
+    :param preset: the provider whose server is filled in.
     """
-    return [
-        *_main_fields(config, has_password=has_password),
-        *_advanced_fields(others),
-        Field(
-            "test_recipient",
-            "Send a test message to",
-            "email",
-            "Empty: the test goes as far as the recipient and stops before a message is sent.",
-            optional=True,
-            attributes={**_NO_MANAGER, "placeholder": "you@example.org"},
-        ),
-    ]
 
-
-def _main_fields(config: Config, *, has_password: bool) -> list[Field]:
-    strict = config.password_policy == "strict"  # noqa: S105 - the policy's name
-    username_help = (
-        "An address in e-mail format."
-        if config.account_policy == "email"
-        else "As the server knows it; often the whole address."
+    caption = StringField("Caption", description="What this connection is called on these pages.")
+    host = StringField(
+        "Host",
+        description="The name or IP address of the SMTP server.",
+        render_kw={**_NO_MANAGER, **_CODE, "placeholder": "smtp.example.org"},
     )
-    return [
-        Field("caption", "Caption", help="What this connection is called on these pages."),
-        Field(
-            "host",
-            "Host",
-            help="The name or IP address of the SMTP server.",
-            attributes={**_NO_MANAGER, **_CODE, "placeholder": "smtp.example.org"},
+    encryption = SelectField(
+        "Encryption",
+        choices=choices(("starttls", "STARTTLS"), ("implicit", "SSL/TLS"), ("none", "None")),
+    )
+    port = _number("Port")
+    use_auth = _switch("Use SMTP authentication", "Off: username and password are ignored.")
+    username = StringField("Username", render_kw={**_NO_MANAGER, **_CODE})
+    password = PasswordField("Password", render_kw=_PASSWORD)
+    confirm_password = PasswordField("Confirm password", render_kw=_PASSWORD)
+    clear_password = _switch("Clear the stored password")
+    sender_name = StringField(
+        "Send from name", description="The name that recipients see.", render_kw=_NO_MANAGER
+    )
+    sender_address = EmailField(
+        "Send from",
+        description="The address that recipients see, where a message names no other.",
+        render_kw=_NO_MANAGER,
+    )
+    enabled = _switch("Enabled", "Messages are sent through this connection.")
+
+    sender_patterns = TextAreaField(
+        "Carries mail from",
+        [Optional()],
+        description="One address or *@example.org a line. Empty: from every sender that no other "
+        "connection names.",
+        render_kw={**_CODE, "rows": 3},
+    )
+    fallback_id = SelectField("Takes over when this one fails")
+    ca_certificate = TextAreaField(
+        "Trusted certificate",
+        [Optional()],
+        description="Of a private authority, or the server's own, in PEM format. Empty: the "
+        "authorities that the system trusts. The certificate and its name are always checked.",
+        render_kw={**_CODE, "rows": 4, "placeholder": "-----BEGIN CERTIFICATE-----"},
+    )
+    auth_mechanism = SelectField(
+        "AUTH mechanism",
+        description="Automatic takes the first that both sides know. With XOAUTH2 the password is "
+        "the access token.",
+        choices=choices(
+            *((m.value, "Automatic" if m is AuthMechanism.AUTO else m.value) for m in AuthMechanism)
         ),
-        Field(
-            "encryption",
-            "Encryption",
-            "select",
-            choices=(
-                Choice("starttls", "STARTTLS"),
-                Choice("implicit", "SSL/TLS"),
-                Choice("none", "None"),
-            ),
-        ),
-        _number("port", "Port"),
-        Field(
-            "use_auth",
-            "Use SMTP authentication",
-            "check",
-            help="Off: username and password are ignored.",
-        ),
-        Field("username", "Username", help=username_help, attributes={**_NO_MANAGER, **_CODE}),
-        Field(
-            "password",
-            "New password" if has_password else "Password",
-            "password",
-            help="; ".join(STRICT_RULES).capitalize() + "." if strict else "",
-            attributes={"data-1p-ignore": True, "data-lpignore": "true"},
-        ),
-        Field(
-            "confirm_password",
-            "Confirm password",
-            "password",
-            attributes={"data-1p-ignore": True, "data-lpignore": "true"},
-        ),
-        Field("clear_password", "Clear the stored password", "check"),
-        Field(
-            "sender_name",
-            "Send from name",
-            help="The name that recipients see.",
-            attributes=_NO_MANAGER,
-        ),
-        Field(
-            "sender_address",
-            "Send from",
-            "email",
-            "The address that recipients see, where a message names no other.",
-            attributes=_NO_MANAGER,
-        ),
-        Field("enabled", "Enabled", "check", help="Messages are sent through this connection."),
-    ]
+    )
+    allow_plain_auth = _switch(
+        "Allow the password to be sent unencrypted",
+        "Only matters without encryption. Everybody on the way can read the password then.",
+    )
+    limit_per_minute = _number("Messages per minute")
+    limit_per_hour = _number("Messages per hour")
+    limit_per_day = _number("Messages per day")
+    max_sessions = _number("Sessions at once")
+    messages_per_session = _number("Messages per session")
+    max_attempts = _number("Tries per message")
+    connect_timeout = _number("To connect")
+    reply_timeout = _number("For a reply")
+    final_timeout = _number("For the final reply")
+    session_deadline = _number("For a whole session")
+    driver = SelectField(
+        "Driver", description="How messages leave.", choices=choices(*DRIVERS.items())
+    )
+
+    test_recipient = EmailField(
+        "Send a test message to",
+        [Optional()],
+        filters=[stripped],
+        description="Empty: the test goes as far as the recipient and stops before a message is "
+        "sent.",
+        render_kw={**_NO_MANAGER, "placeholder": "you@example.org"},
+    )
+
+    def __init__(
+        self,
+        config: Config,
+        others: Iterable[Connection],
+        stored: Connection | None = None,
+        preset: Preset | None = None,
+    ) -> None:
+        super().__init__(data={**_values(stored), **_preset_values(preset)})
+        if config.account_policy == "email":
+            self.username.description = "An address in e-mail format."
+        else:
+            self.username.description = "As the server knows it; often the whole address."
+        if config.password_policy == "strict":  # noqa: S105 - the policy's name
+            self.password.description = "; ".join(STRICT_RULES).capitalize() + "."
+        if stored is not None and stored.password_token is not None:
+            self.password.label.text = "New password"
+        self.fallback_id.choices = choices(
+            ("", "None: messages wait until it works again"),
+            *((str(other.id), other.caption) for other in others),
+        )
+
+    def typed(self) -> dict[str, Any]:
+        """Return what was sent, for the rules to read; a box that is not ticked counts as off.
+
+        Without a field that was not sent at all: that one stays as it is.
+        """
+        return {
+            name: self[name].data
+            for name in (*FIELDS, *SECRET_FIELDS)
+            if self[name].raw_data or isinstance(self[name], BooleanField)
+        }
 
 
-def _advanced_fields(others: Iterable[Connection]) -> list[Field]:
-    nobody = Choice("", "None: messages wait until it works again")
-    return [
-        Field(
-            "driver",
-            "Driver",
-            "select",
-            "How messages leave.",
-            width="medium",
-            choices=tuple(Choice(name, label) for name, label in DRIVERS.items()),
-        ),
-        Field(
-            "auth_mechanism",
-            "AUTH mechanism",
-            "select",
-            "Automatic takes the first that both sides know. With XOAUTH2 the password is the "
-            "access token.",
-            width="medium",
-            choices=tuple(
-                Choice(m.value, "Automatic" if m is AuthMechanism.AUTO else m.value)
-                for m in AuthMechanism
-            ),
-        ),
-        Field(
-            "allow_plain_auth",
-            "Allow the password to be sent unencrypted",
-            "check",
-            "Only matters without encryption. Everybody on the way can read the password then.",
-        ),
-        Field(
-            "ca_certificate",
-            "Trusted certificate",
-            "lines",
-            "Of a private authority, or the server's own, in PEM format. Empty: the authorities "
-            "that the system trusts. The certificate and its name are always checked.",
-            optional=True,
-            rows=4,
-            attributes={**_CODE, "placeholder": "-----BEGIN CERTIFICATE-----"},
-        ),
-        Field(
-            "sender_patterns",
-            "Carries mail from",
-            "lines",
-            "One address or *@example.org a line. Empty: from every sender that no other "
-            "connection names.",
-            optional=True,
-            attributes=_CODE,
-        ),
-        Field(
-            "fallback_id",
-            "Takes over when this one fails",
-            "select",
-            choices=(nobody, *(Choice(str(o.id), o.caption) for o in others)),
-        ),
-        _number("limit_per_minute", "Messages per minute"),
-        _number("limit_per_hour", "Messages per hour"),
-        _number("limit_per_day", "Messages per day"),
-        _number("max_sessions", "Sessions at once"),
-        _number("messages_per_session", "Messages per session"),
-        _number("max_attempts", "Tries per message"),
-        _number("connect_timeout", "To connect"),
-        _number("reply_timeout", "For a reply"),
-        _number("final_timeout", "For the final reply"),
-        _number("session_deadline", "For a whole session"),
-    ]
+def _values(stored: Connection | None) -> dict[str, Any]:
+    """Return what the form begins with. An empty port follows the encryption."""
+    if stored is None:
+        values = {**DEFAULTS, "use_auth": True}
+    else:
+        values = {name: getattr(stored, name) for name in FIELDS}
+    return {name: "" if value is None else value for name, value in values.items()}
 
 
-def read(form: MultiDict[str, str]) -> dict[str, Any]:
-    """Return what was typed; a box that is not ticked counts as off."""
-    typed: dict[str, Any] = {
-        name: form[name]
-        for name in (*FIELDS, "password", "confirm_password")
-        if name in form and name not in FLAGS
-    }
-    typed.update({name: name in form for name in FLAGS})
-    return typed
-
-
-def shown(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return values as inputs show them, without any password."""
-    return {
-        name: "" if value is None else value
-        for name, value in values.items()
-        if name not in {"password", "confirm_password", "clear_password"}
-    }
-
-
-def of_stored(connection: Connection) -> dict[str, Any]:
-    """Return the values of a stored connection, without its password."""
-    return shown({name: getattr(connection, name) for name in FIELDS})
-
-
-def blank() -> dict[str, Any]:
-    """Return the values of an empty form; an empty port follows the encryption."""
-    return shown({**DEFAULTS, "use_auth": True})
-
-
-def form_of(
-    config: Config,
-    others: Iterable[Connection],
-    values: Mapping[str, Any],
-    errors: Mapping[str, str] | None = None,
-    *,
-    has_password: bool,
-) -> Form:
-    """Return the form filled with values and errors."""
-    return Form(fields(config, others, has_password=has_password), values, errors)
+def _preset_values(preset: Preset | None) -> dict[str, Any]:
+    if preset is None:
+        return {}
+    values = {"host": preset.host, "port": preset.port, "encryption": preset.encryption}
+    if preset.username:
+        values["username"] = preset.username
+    return values

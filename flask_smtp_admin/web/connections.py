@@ -14,7 +14,7 @@ from flask import abort, flash, render_template, request
 from werkzeug.wrappers import Response
 
 from flask_smtp_admin import connections
-from flask_smtp_admin.connections import HealthWords
+from flask_smtp_admin.connections import HealthWords, Preset
 from flask_smtp_admin.errors import (
     ConfigurationError,
     ConnectionRefused,
@@ -24,8 +24,10 @@ from flask_smtp_admin.errors import (
 from flask_smtp_admin.models import Connection
 from flask_smtp_admin.wording import counted
 
-from . import access, connection_form
+from . import access
 from .access import route
+from .connection_form import ADVANCED, ConnectionForm
+from .forms import stripped
 from .rendering import see_other
 
 GET_POST = ("GET", "POST")
@@ -85,72 +87,73 @@ def _answer(rows: list[Row]) -> str:
 @route("/connections/new", action="configure", methods=GET_POST)
 def connections_new() -> str | Response | tuple[str, int]:
     """Show the empty form, or store a new connection."""
-    if request.method == "GET":
-        return form_page(None, {**connection_form.blank(), **_preset_values()})
-    typed = connection_form.read(request.form)
+    form = form_of(None)
+    if not form.is_submitted():
+        return form_page(None, form)
     try:
-        number = connections.create(access.core(), typed)
+        number = connections.create(access.core(), form.typed())
     except InvalidConnection as error:
-        return form_page(None, typed, error.errors), 422
+        form.refuse(error.errors)
     except ConfigurationError as error:
-        return form_page(None, typed, {"password": str(error)}), 422
-    flash(f"“{typed['caption'].strip()}” is stored. Test it once before you rely on it.", "success")
-    return see_other("test_show", connection_id=number)
+        form.refuse({"password": str(error)})
+    else:
+        caption = stripped(form.caption.data)
+        flash(f"“{caption}” is stored. Test it once before you rely on it.", "success")
+        return see_other("test_show", connection_id=number)
+    return form_page(None, form), 422
 
 
 @route("/connections/<int:connection_id>/", action="configure", methods=GET_POST)
 def connections_edit(connection_id: int) -> str | Response | tuple[str, int]:
     """Show a connection's form, or store what was changed."""
     stored = stored_or_404(connection_id)
-    if request.method == "GET":
-        return form_page(stored, {**connection_form.of_stored(stored), **_preset_values()})
-    typed = connection_form.read(request.form)
+    form = form_of(stored)
+    if not form.is_submitted():
+        return form_page(stored, form)
     try:
-        connections.update(access.core(), connection_id, typed)
+        connections.update(access.core(), connection_id, form.typed())
     except InvalidConnection as error:
-        return form_page(stored, typed, error.errors), 422
+        form.refuse(error.errors)
     except ConfigurationError as error:
-        return form_page(stored, typed, {"password": str(error)}), 422
+        form.refuse({"password": str(error)})
     except UnknownConnection:
         abort(404)
-    flash(_saved(stored, typed), "success")
-    return see_other("connections_list")
+    else:
+        flash(_saved(stored, form), "success")
+        return see_other("connections_list")
+    return form_page(stored, form), 422
 
 
-def form_page(
-    stored: Connection | None,
-    values: dict[str, Any],
-    errors: dict[str, str] | None = None,
-    **more: Any,
-) -> str:
-    """Return the page of the form.
-
-    :param values: what the inputs show; passwords among them are left out.
-    :param more: further names for the template: the report of a test.
-    """
+def form_of(stored: Connection | None) -> ConnectionForm:
+    """Return the form of a connection, with what the request typed into it."""
     core = access.core()
     with core.database.session() as session:
         everybody = session.scalars(sa.select(Connection).order_by(*connections.ORDER)).all()
     others = [one for one in everybody if stored is None or one.id != stored.id]
-    shown = connection_form.shown(values)
-    form = connection_form.form_of(
-        core.config,
-        others,
-        {**shown, **more.pop("shown", {})},
-        errors,
-        has_password=stored is not None and stored.password_token is not None,
-    )
+    return ConnectionForm(core.config, others, stored, _preset())
+
+
+def form_page(stored: Connection | None, form: ConnectionForm, **more: Any) -> str:
+    """Return the page of the form.
+
+    :param more: further names for the template: the report of a test.
+    """
+    core = access.core()
     return render_template(
         "smtp_admin/connections/edit.html",
         form=form,
         stored=stored,
         unreadable=connections.password_unreadable(stored, core.keys) if stored else "",
-        advanced_open=form.any_wrong(*connection_form.ADVANCED),
+        advanced_open=form.any_wrong(*ADVANCED),
         presets=connections.PRESETS,
         default_attempts=core.config.max_attempts,
-        preset=connections.BY_KEY.get(request.args.get("preset", "")),
+        preset=_preset(),
         **more,
     )
+
+
+def _preset() -> Preset | None:
+    return connections.BY_KEY.get(request.args.get("preset", ""))
 
 
 def stored_or_404(connection_id: int) -> Connection:
@@ -162,21 +165,11 @@ def stored_or_404(connection_id: int) -> Connection:
     return found
 
 
-def _preset_values() -> dict[str, Any]:
-    preset = connections.BY_KEY.get(request.args.get("preset", ""))
-    if preset is None:
-        return {}
-    values = {"host": preset.host, "port": preset.port, "encryption": preset.encryption}
-    if preset.username:
-        values["username"] = preset.username
-    return values
-
-
-def _saved(stored: Connection, typed: dict[str, Any]) -> str:
-    words = f"“{typed['caption'].strip()}” is saved."
-    if typed.get("clear_password") and not typed.get("password"):
+def _saved(stored: Connection, form: ConnectionForm) -> str:
+    words = f"“{stripped(form.caption.data)}” is saved."
+    if form.clear_password.data and not form.password.data:
         return f"{words} Its stored password was cleared."
-    if stored.password_token is not None and not typed["use_auth"]:
+    if stored.password_token is not None and not form.use_auth.data:
         with access.core().database.session() as session:
             now = session.get(Connection, stored.id)
         if now is not None and now.password_token is None:

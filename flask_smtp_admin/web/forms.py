@@ -1,90 +1,71 @@
-"""The fields of forms, as templates draw them.
+"""What every form of these pages has in common.
 
-Owns labels, help, what was typed and what is wrong with it. Must not know any rule: rules live
-beside what they guard (:mod:`flask_smtp_admin.connections`), so that code and command line obey
-them as well.
+Owns the ids of the inputs, where a form's data comes from, and which wrong field takes the focus.
+Must not know any rule: rules live beside what they guard (:mod:`flask_smtp_admin.connections`), so
+that code and command line obey them as well.
 """
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from typing import Any
 
-
-@dataclass(frozen=True)
-class Choice:
-    """One choice of a select or of radio buttons."""
-
-    value: str
-    label: str
-    help: str = ""
+from flask import request
+from flask_wtf import FlaskForm
+from werkzeug.datastructures import MultiDict
+from wtforms import Field, Form, fields
+from wtforms.fields.core import UnboundField
 
 
-@dataclass(frozen=True)
-class Field:
-    """One field.
+def choices(*pairs: tuple[str, str]) -> list[Any]:
+    """Return the choices of a field from pairs of value and label.
 
-    :param kind: ``text``, ``email``, ``number``, ``password``, ``lines`` (a text area),
-        ``select``, ``radios`` or ``check``. A password's value is never drawn.
-    :param unit: written behind the input, ``seconds`` for instance.
-    :param width: ``short`` or ``medium`` for inputs whose content is; empty takes the column.
-    :param attributes: further attributes of the input; ``True`` writes the name alone.
+    WTForms 3.3 wants objects and warns of pairs; those before know nothing but pairs.
     """
-
-    name: str
-    label: str
-    kind: str = "text"
-    help: str = ""
-    choices: tuple[Choice, ...] = ()
-    unit: str = ""
-    width: str = ""
-    optional: bool = False
-    rows: int = 3
-    attributes: Mapping[str, Any] = field(default_factory=dict)
-    value: Any = None
-    error: str = ""
-    focus: bool = False
-
-    @property
-    def id(self) -> str:
-        """The id of the input; errors link to it."""
-        return f"field-{self.name}"
+    make = getattr(fields, "SelectChoice", None)
+    return [make(*pair) for pair in pairs] if make else list(pairs)
 
 
-class Form:
-    """Fields by name, filled with values and errors.
+def stripped(text: str | None) -> str:
+    """Return text without the space around it: a filter for fields."""
+    return (text or "").strip()
 
-    :param values: what the inputs show; a name without a value is empty.
-    :param errors: sentences by field name. The first field with one takes the focus.
-    """
 
-    def __init__(
-        self,
-        fields: Iterable[Field],
-        values: Mapping[str, Any],
-        errors: Mapping[str, str] | None = None,
-    ) -> None:
-        errors = errors or {}
-        self._fields: dict[str, Field] = {}
-        focused = False
-        for blank in fields:
-            error = errors.get(blank.name, "")
-            focus = bool(error) and not focused
-            focused = focused or focus
-            self._fields[blank.name] = dataclasses.replace(
-                blank, value=values.get(blank.name), error=error, focus=focus
-            )
+class PageForm(FlaskForm):  # type: ignore[misc]  # Flask-WTF has no annotations
+    """A form of ours: filled from a POST, or from ``data`` before there is one."""
 
-    def __getitem__(self, name: str) -> Field:
-        return self._fields[name]
+    class Meta:
+        """How WTForms binds the fields."""
 
-    @property
-    def errors(self) -> list[tuple[str, str, str]]:
-        """Id, label and sentence of each wrong field, in the order of the fields."""
-        return [(f.id, f.label, f.error) for f in self._fields.values() if f.error]
+        # The one check of the token is before every view (access.check_csrf), with a form or not.
+        csrf = False
+
+        def bind_field(self, form: Form, unbound: UnboundField[Any], options: Any) -> Field:
+            """Bind a field under an id that nothing else on a page has; errors link to it."""
+            bound: Field = unbound.bind(form=form, id=f"field-{options['name']}", **options)
+            return bound
+
+        def wrap_formdata(self, form: PageForm, given: object) -> MultiDict[str, str] | None:
+            """Return what was posted as a form: uploads and JSON would bring more than text."""
+            return request.form if form.is_submitted() else None
+
+    def validate(self, extra_validators: Any = None) -> bool:
+        """Check the fields; the first that is wrong takes the focus."""
+        valid = bool(super().validate(extra_validators))
+        self._focus()
+        return valid
+
+    def refuse(self, sentences: Mapping[str, str]) -> None:
+        """Put what a rule elsewhere says, by field name, onto the fields."""
+        for name, sentence in sentences.items():
+            self[name].errors = [sentence]
+        self._focus()
 
     def any_wrong(self, *names: str) -> bool:
         """Tell whether one of the fields is wrong: a folded part of the form opens for it."""
-        return any(self._fields[name].error for name in names)
+        return any(self[name].errors for name in names)
+
+    def _focus(self) -> None:
+        first = next((field for field in self if field.errors), None)
+        if first is not None:
+            first.render_kw = {**(first.render_kw or {}), "autofocus": True}

@@ -17,6 +17,8 @@ from datetime import timedelta
 from typing import Any
 
 from flask import Response, current_app, render_template, request, stream_with_context
+from wtforms import EmailField, RadioField
+from wtforms.validators import ValidationError
 
 from flask_smtp_admin import connections, wording
 from flask_smtp_admin.connections.values import address_of
@@ -25,9 +27,11 @@ from flask_smtp_admin.errors import ConfigurationError, SecretUnreadable
 from flask_smtp_admin.models import Connection
 from flask_smtp_admin.smtp import Endpoint, ProbeReport, Step
 
-from . import access, connection_form
+from . import access
 from .access import route
-from .connections import form_page, stored_or_404
+from .connection_form import TRIED
+from .connections import form_of, form_page, stored_or_404
+from .forms import PageForm, choices, stripped
 from .throttle import Throttle
 
 STREAM = "application/x-ndjson"
@@ -55,40 +59,58 @@ Answer = str | Response | tuple[str, int]
 # ---------------------------------------------------------------- a stored connection
 
 
+class TrialForm(PageForm):
+    """How far a test of a stored connection goes."""
+
+    mode = RadioField(
+        "How far?",
+        choices=choices(("stop", "Stop before sending"), ("send", "Send a test message")),
+        default="stop",
+    )
+    test_recipient = EmailField(
+        "To",
+        filters=[stripped],
+        render_kw={"autocomplete": "email", "placeholder": "you@example.org"},
+    )
+
+    @property
+    def recipient(self) -> str:
+        """Where the test message goes; empty: none is sent."""
+        return str(self.test_recipient.data) if self.mode.data == "send" else ""
+
+    def validate_test_recipient(self, field: EmailField) -> None:
+        """Ask for an address when a message is to be sent."""
+        if self.mode.data == "send" and address_of(self.recipient) is None:
+            raise ValidationError(BAD_RECIPIENT)
+
+
 @route("/connections/<int:connection_id>/test", action="test", methods=("GET", "POST"))
 def test_show(connection_id: int) -> Answer:
     """Ask how far a test goes, and run it."""
     stored = stored_or_404(connection_id)
-    if request.method == "GET":
-        return _page(stored)
-    send = request.form.get("mode") == "send"
-    recipient = request.form.get("test_recipient", "").strip()
-    if send and address_of(recipient) is None:
-        return _refused(BAD_RECIPIENT, lambda: _page(stored, error=BAD_RECIPIENT), 422)
+    form = TrialForm()
+
+    def page(**more: Any) -> str:
+        return render_template(
+            "smtp_admin/test/show.html", connection=stored, form=form, labels=LABELS, **more
+        )
+
+    if not form.is_submitted():
+        return page()
+    if not form.validate():
+        wrong = next(field for field in form if field.errors)
+        return _refused(wrong.errors[0], page, 422)
     words = _too_often()
     if words:
-        return _refused(words, lambda: _page(stored, notice=words), 429)
+        return _refused(words, lambda: page(notice=words), 429)
     core = access.core()
     try:
         endpoint = connections.trial_endpoint(stored, core)
     except (SecretUnreadable, ConfigurationError) as error:
         sentence = str(error)
-        return _refused(sentence, lambda: _page(stored, notice=sentence), 422)
-    trial = Trial(core, stored, endpoint, recipient if send else "", record=True)
-    if _wants_stream():
-        return _stream(trial)
-    return _page(stored, report=trial.run())
-
-
-def _page(stored: Connection, **more: Any) -> str:
-    return render_template(
-        "smtp_admin/test/show.html",
-        connection=stored,
-        mode=request.form.get("mode", "stop"),
-        recipient=request.form.get("test_recipient", ""),
-        labels=LABELS,
-        **more,
-    )
+        return _refused(sentence, lambda: page(notice=sentence), 422)
+    trial = Trial(core, stored, endpoint, form.recipient, record=True)
+    return _stream(trial) if _wants_stream() else page(report=trial.run())
 
 
 # ---------------------------------------------------------------- the form, saved or not
@@ -109,22 +131,21 @@ def test_edit(connection_id: int) -> Answer:
 def _test_form(stored: Connection | None) -> Answer:
     access.require("configure")
     core = access.core()
-    typed = connection_form.read(request.form)
-    recipient = request.form.get("test_recipient", "").strip()
-    kept = {"test_recipient": recipient}
+    form = form_of(stored)
+    recipient = str(form.test_recipient.data)
 
-    def page(errors: dict[str, str] | None = None, **more: Any) -> str:
-        return form_page(stored, typed, errors, labels=LABELS, shown=kept, **more)
+    def page(**more: Any) -> str:
+        return form_page(stored, form, labels=LABELS, **more)
 
     # A mistyped repetition of the password is for saving; so are caption and order.
-    found = connections.check(typed, core.config, stored=stored, now=core.now())
-    errors = {k: v for k, v in found.errors.items() if k in connection_form.TRIED}
+    found = connections.check(form.typed(), core.config, stored=stored, now=core.now())
+    errors = {k: v for k, v in found.errors.items() if k in TRIED}
     if recipient and address_of(recipient) is None:
         errors["test_recipient"] = BAD_RECIPIENT
     if errors:
-        return _refused(
-            "", lambda: page(errors), 422, errors={f"field-{k}": v for k, v in errors.items()}
-        )
+        form.refuse(errors)
+        by_id = {form[name].id: sentence for name, sentence in errors.items()}
+        return _refused("", page, 422, errors=by_id)
     words = _too_often()
     if words:
         return _refused(words, lambda: page(notice=words), 429)
