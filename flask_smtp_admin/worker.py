@@ -72,10 +72,10 @@ class Worker:
         self.bell = Bell()
         self._core = core
         self._sessions = sessions or core.config.sessions
-        self._pace = pace or PACE
+        self.pace = pace or PACE
         self._presence = Presence(core, kind)
         self._rack = Rack()
-        self._leases = Leases(self._pace.lease, self._pace.margin)
+        self._leases = Leases(self.pace.lease, self.pace.margin)
         self._stopped = threading.Event()
         self._ended = threading.Event()
         self._lock = threading.Lock()
@@ -155,7 +155,7 @@ class Worker:
         self._sessions = 1
         self._patience = patience
         if patience is None:
-            self._leases = Leases(LONE_LEASE, self._pace.margin)
+            self._leases = Leases(LONE_LEASE, self.pace.margin)
         self._drain_until(seconds)
         self._rack.close()
         return self._sent_count
@@ -193,7 +193,7 @@ class Worker:
     def _tick(self) -> float:
         """Do one pass, and return the seconds until the next one if nobody rings."""
         try:
-            if time.monotonic() - self._swept_at >= self._pace.sweep_every:
+            if time.monotonic() - self._swept_at >= self.pace.sweep_every:
                 self.sweep()
             self._start_lanes()
             self._close_idle_sessions()
@@ -319,7 +319,7 @@ class Worker:
     def _seconds_until_due(self) -> float:
         """Return how long to sleep: until a message or a probe is due, or the next sweep."""
         now = time.monotonic()
-        waits = [self._pace.sweep_every - (now - self._swept_at)]
+        waits = [self.pace.sweep_every - (now - self._swept_at)]
         due_at = self.next_due_at()
         if due_at is not None:
             waits.append((due_at - self._core.now()).total_seconds())
@@ -340,7 +340,7 @@ class Worker:
     def _beat(self) -> None:
         """Renew the leases and report that this worker lives, until everything is done."""
         self._report()
-        while not self._ended.wait(self._pace.renew_every):
+        while not self._ended.wait(self.pace.renew_every):
             self._report()
 
     def _report(self) -> None:

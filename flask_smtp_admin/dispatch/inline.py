@@ -9,7 +9,7 @@ import threading
 import time
 
 from ..core import Core
-from ..worker import PACE, Worker
+from ..worker import Worker
 
 
 class InlineBell:
@@ -28,7 +28,7 @@ class InlineBell:
         try:
             worker = Worker(self._core, kind="inline")
             # Nobody else looks after what a process that was killed has left.
-            if time.monotonic() - self._swept_at >= PACE.sweep_every:
+            if time.monotonic() - self._swept_at >= worker.pace.sweep_every:
                 worker.sweep()
                 self._swept_at = time.monotonic()
             worker.drain_alone()

@@ -6,6 +6,7 @@ that nothing in Redis, forged or stale, can make it do anything but look into th
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
@@ -17,7 +18,7 @@ from flask.cli import ScriptInfo
 
 from ..core import EXTENSION_KEY, State
 from ..errors import ConfigurationError
-from ..worker import PACE, Worker
+from ..worker import Worker
 from .rq_bell import JOB, JOB_SECONDS, connect, make_queue, wake_key
 
 DRAIN_SECONDS = 60.0
@@ -52,7 +53,8 @@ def drain() -> None:
 @cache
 def _application() -> Flask:
     """Load the application that ``FLASK_APP`` names, once a process."""
-    return ScriptInfo().load_app()
+    # The variable is an option of the "flask" command; ScriptInfo itself does not look at it.
+    return ScriptInfo(app_import_path=os.environ.get("FLASK_APP")).load_app()
 
 
 def _drain() -> None:
@@ -74,7 +76,7 @@ def _drain_once(state: State, client: redis.Redis) -> None:
     worker.sweep()
     if worker.has_due():
         # Should this process be killed, another one looks when the lease has ended.
-        look_again = PACE.lease + timedelta(seconds=PACE.sweep_every)
+        look_again = worker.pace.lease + timedelta(seconds=worker.pace.sweep_every)
         _ring_at(state, client, state.core.now() + look_again)
     worker.drain(seconds=DRAIN_SECONDS)
     if worker.has_due():
