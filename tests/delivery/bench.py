@@ -58,11 +58,15 @@ class Clock:
 
 
 class Bench:
-    """One outbox, with everything that a test asks about it."""
+    """One outbox, with everything that a test asks about it.
 
-    def __init__(self, url: str, **settings: Any) -> None:
+    :param empty: whether the database has no tables yet.
+    """
+
+    def __init__(self, url: str, *, empty: bool = True, **settings: Any) -> None:
         self.engine = own_database.make_engine(url, "")
-        Base.metadata.create_all(self.engine)
+        if empty:
+            Base.metadata.create_all(self.engine)
         self.clock = Clock()
         self.events: list[Event] = []
         self.rings = 0
@@ -165,8 +169,8 @@ class Bench:
 
 
 @contextmanager
-def a_bench(url: str, **settings: Any) -> Iterator[Bench]:
-    made = Bench(url, **settings)
+def a_bench(url: str, *, empty: bool = True, **settings: Any) -> Iterator[Bench]:
+    made = Bench(url, empty=empty, **settings)
     try:
         yield made
     finally:

@@ -1,0 +1,59 @@
+"""Delivery in the call that committed the message."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from flask_smtp_admin.delivery import claim
+from flask_smtp_admin.dispatch.inline import InlineBell
+from tests.delivery.bench import Bench
+from tests.servers.catchall import CatchAll
+
+
+def test_a_message_sent_by_a_receiver_is_taken_along(bench: Bench, catchall: CatchAll) -> None:
+    bench.connection(catchall)
+    bell = InlineBell(bench.core)
+    publish = bench.core.publish
+
+    def answer(event: Any) -> None:
+        publish(event)
+        if event.code == "message_sent" and event.subject == "Your order":
+            bench.send(subject="An answer")
+            bell.ring()
+
+    object.__setattr__(bench.core, "publish", answer)
+    bench.send()
+    bell.ring()
+
+    assert bench.statuses() == ["sent", "sent"]
+
+
+def test_what_a_killed_process_left_is_taken_back(bench: Bench, catchall: CatchAll) -> None:
+    connection = bench.connection(catchall)
+    bench.send()
+    with bench.core.database.write() as link:
+        claim.claim(
+            link,
+            connection,
+            limit=1,
+            token="the dead",
+            now=bench.clock(),
+            lease=timedelta(minutes=15),
+        )
+    bench.clock.forward(minutes=16)
+
+    InlineBell(bench.core).ring()
+
+    assert bench.statuses() == ["sent"]
+
+
+def test_a_server_that_is_down_does_not_keep_the_call(bench: Bench, catchall: CatchAll) -> None:
+    bench.connection(catchall)
+    catchall.stop()
+    for _ in range(30):
+        bench.send()
+
+    InlineBell(bench.core).ring()
+
+    assert len(bench.attempts()) == 1
