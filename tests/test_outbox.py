@@ -300,15 +300,11 @@ def test_twenty_mib_come_back_identical(host: Host) -> None:
     noise = bytes(range(256)) * (15 * 2**20 // 256)
     message.add_attachment(noise, maintype="application", subtype="octet-stream")
     with host.app.app_context():
-        with SMTPAdmin().capture() as outbox:
-            send(message)
-        frozen = outbox[0]
-        assert frozen.size > 20 * 2**20
         host.db.session.add(host.Order(name="shares the transaction"))
         send(message)
         host.db.session.commit()
     (content,) = bodies(host.app).values()
-    assert len(content) == rows_of(host.app, Message)[0]["size"]
+    assert len(content) == rows_of(host.app, Message)[0]["size"] > 20 * 2**20
     read = email.message_from_bytes(content, policy=email.policy.default)
     assert isinstance(read, EmailMessage)
     (part,) = read.iter_attachments()

@@ -607,7 +607,7 @@ def test_engines_and_sessions_that_are_not_flask_sqlalchemy_s_are_left_alone(
 
 def test_a_second_database_object_at_the_place_of_a_dead_one_is_followed(tmp_path: Path) -> None:
     """Test suites make them by the hundred, and memory is used again."""
-    for number in range(30):
+    for number in range(12):
         app = bare_app(tmp_path, SQLALCHEMY_DATABASE_URI="sqlite://")
         db = SQLAlchemy(app)
         smtp_admin = SMTPAdmin(app)
