@@ -110,14 +110,13 @@ def read(
     found = search.read(request.args.get("q", ""), language, known)
     wanted = request.args.get("tab", "")
     tab = next((tab for tab in tabs if tab.name == wanted), tabs[0])
-    chosen = request.args.get("connection", "", type=str)
-    number = int(chosen) if chosen.isdecimal() and int(chosen) in captions else None
+    chosen = request.args.get("connection", type=int)
     return Filter(
         endpoint=endpoint,
         language=language,
         tabs=tabs,
         tab=None if found.statuses else tab,
         search=found,
-        connection=number,
+        connection=chosen if chosen in captions else None,
         connections=captions,
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import sqlalchemy as sa
-from flask import abort, flash, g, render_template, request
+from flask import abort, flash, g, render_template
 from sqlalchemy.orm import Session, undefer
 from werkzeug.wrappers import Response
 
@@ -20,6 +20,7 @@ from flask_smtp_admin.search import MESSAGES
 
 from . import acts
 from .access import core, route, state
+from .act_form import ActForm
 from .acts import ACTS
 from .rendering import see_other
 
@@ -94,18 +95,15 @@ def dialogue(text: str | None) -> list[DialogueLine]:
 @route("/messages/<int:number>", action="operate", methods=("POST",))
 def messages_act(number: int) -> Response:
     """Act on one message."""
-    act = ACTS.get(request.form.get("act", ""))
-    if act is None:
-        abort(400)
+    form = ActForm()
+    act = form.read()
     with core().database.session() as session:
         _find(session, number)
-    chosen = request.form.get("to", "")
-    if act.name == "move" and not chosen.isdecimal():
+    if form.lacks_target:
         flash("Nothing was moved: choose the connection that is to carry the message.", "warning")
         return see_other("messages_show", number=number)
     try:
-        target = int(chosen) if act.name == "move" else None
-        changed = acts.perform(core(), act, [Message.id == number], target)
+        changed = acts.perform(core(), act, [Message.id == number], form.to.data)
     except UnknownConnection as error:
         flash(str(error), "error")
     else:

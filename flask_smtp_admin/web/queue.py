@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import sqlalchemy as sa
-from flask import abort, flash, redirect, render_template, request
+from flask import flash, redirect, render_template, request
 from sqlalchemy.orm import Session
 from werkzeug.wrappers import Response
 
@@ -23,6 +23,7 @@ from flask_smtp_admin.wording import Count
 
 from . import acts, filters, listing
 from .access import core, route, state
+from .act_form import SelectionForm
 from .acts import ACTS, Act
 from .filters import Filter, Tab
 
@@ -90,16 +91,15 @@ def queue_act() -> Response | str:
     with core().database.session() as session:
         connection = session.connection()
         filter_ = filters.read(connection, "queue_list", MESSAGES, TABS)
-        act = ACTS.get(request.form.get("act", ""))
-        if act is None:
-            abort(400)
-        selection = _selection(connection, filter_)
+        form = SelectionForm()
+        act = form.read()
+        selection = _selection(connection, filter_, form)
     if selection is None:
         flash("Nothing was changed: no message was selected.", "warning")
-    elif act.name == "delete" and "confirmed" not in request.form:
-        return _ask(filter_, selection)
+    elif act.name == "delete" and not form.confirmed.data:
+        return _ask(filter_, selection, form)
     else:
-        _perform(act, selection)
+        _perform(act, selection, form)
     return redirect(filter_.url(**_cursors()), code=303)
 
 
@@ -107,27 +107,25 @@ def _cursors() -> dict[str, str]:
     return {name: request.args[name] for name in ("before", "after") if name in request.args}
 
 
-def _ask(filter_: Filter, selection: Selection) -> str:
+def _ask(filter_: Filter, selection: Selection, form: SelectionForm) -> str:
     """Show the question before messages are deleted, with their number."""
     return render_template(
         "smtp_admin/queue/delete.html",
         filter=filter_,
         selection=selection,
         question=acts.question(selection.deletable),
-        ids=request.form.getlist("id") if selection.asked is not None else [],
-        newest=request.form.get("newest", ""),
+        ids=form.id.data if selection.asked is not None else [],
+        newest=form.newest.data,
         cursors=_cursors(),
     )
 
 
-def _perform(act: Act, selection: Selection) -> None:
-    chosen = request.form.get("to", "")
-    if act.name == "move" and not chosen.isdecimal():
+def _perform(act: Act, selection: Selection, form: SelectionForm) -> None:
+    if form.lacks_target:
         flash("Nothing was moved: choose the connection that is to carry the messages.", "warning")
         return
     try:
-        target = int(chosen) if act.name == "move" else None
-        changed = acts.perform(core(), act, selection.where, target)
+        changed = acts.perform(core(), act, selection.where, form.to.data)
     except UnknownConnection as error:
         flash(str(error), "error")
         return
@@ -135,11 +133,11 @@ def _perform(act: Act, selection: Selection) -> None:
     flash(sentence, category)
 
 
-def _selection(connection: sa.Connection, filter_: Filter) -> Selection | None:
-    """Read which messages the form means; ``None`` when it means none."""
-    if request.form.get("all"):
-        return _all_that_match(connection, filter_)
-    ids = {int(one) for one in request.form.getlist("id") if one.isdecimal() and len(one) <= 18}
+def _selection(connection: sa.Connection, filter_: Filter, form: SelectionForm) -> Selection | None:
+    """Find which messages the form means; ``None`` when it means none."""
+    if form.all.data:
+        return _all_that_match(connection, filter_, form.newest.data)
+    ids = set(form.id.data or ())
     if not ids or len(ids) > MOST_IDS:
         return None
     where = [Message.id.in_(sorted(ids))]
@@ -147,11 +145,11 @@ def _selection(connection: sa.Connection, filter_: Filter) -> Selection | None:
     return Selection(where, len(ids), Count(connection.scalar(deletable) or 0))
 
 
-def _all_that_match(connection: sa.Connection, filter_: Filter) -> Selection | None:
-    newest = request.form.get("newest", "")
-    if not filter_.understood or not newest.isdecimal():
+def _all_that_match(
+    connection: sa.Connection, filter_: Filter, up_to: int | None
+) -> Selection | None:
+    if not filter_.understood or up_to is None:
         return None
-    up_to = int(newest)
     where, rest = paging.reach(connection, MESSAGES.table, filter_.criteria(), up_to=up_to)
     states = [status for status in filter_.statuses or tuple(Status) if status in _deletable()]
     criteria = filter_.criteria(states)

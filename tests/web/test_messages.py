@@ -89,6 +89,8 @@ def test_an_unknown_message_is_a_page_of_ours(stored: Stored, client: FlaskClien
         assert answer.status_code == 404
         assert "There is no message 9999." in answer.text
     assert client.post(url(stored.sent), data={"act": "x"}).status_code == 400
+    beyond = {"act": "move", "to": "9" * 30}
+    assert client.post(url(stored.sent), data=beyond).status_code == 400
 
 
 def test_looking_is_not_steering(app: Flask, client: FlaskClient) -> None:

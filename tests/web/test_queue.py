@@ -146,7 +146,9 @@ def test_pages_follow_each_other_by_cursor(app: Flask, client: FlaskClient) -> N
 
 
 def test_an_odd_address_shows_the_first_page(stored: Stored, client: FlaskClient) -> None:
-    for odd in ("before=x", "after=-1", "before=" + "9" * 40, "size=7", "tab=nothing", "before=²"):
+    cursors = ("before=x", "after=-1", "before=" + "9" * 40, "before=²")
+    others = ("size=7", "tab=nothing", "connection=x", "connection=" + "9" * 5000)
+    for odd in (*cursors, *others):
         assert len(addresses(client, f"{QUEUE}?{odd}")) == 5
 
 
@@ -204,6 +206,16 @@ def test_nothing_selected_changes_nothing(stored: Stored, client: FlaskClient) -
 
 def test_an_unknown_act_is_refused(stored: Stored, client: FlaskClient) -> None:
     assert client.post(QUEUE, data={"act": "explode", "id": "1"}).status_code == 400
+    assert client.post(QUEUE, data={"id": "1"}).status_code == 400
+
+
+@pytest.mark.parametrize("odd", ["x", "-1", "1.5", "9" * 19, "9" * 5000])
+@pytest.mark.parametrize("field", ["id", "newest", "to"])
+def test_what_is_no_number_of_a_row_is_refused(
+    stored: Stored, client: FlaskClient, field: str, odd: str
+) -> None:
+    sent = {"act": "move", "all": "1", "newest": "1", "to": "1", field: odd}
+    assert client.post(QUEUE, data=sent).status_code == 400
 
 
 def test_all_that_match_means_the_filter_of_the_page(stored: Stored, client: FlaskClient) -> None:
