@@ -94,7 +94,7 @@ def broken(**health: Any) -> Any:
         "failures": 7,
         "failing_since": later(hours=-1),
         "retry_at": later(minutes=4),
-        "last_reason": "The server refused the user name or the password.",
+        "last_reason": "The server refused the username or the password.",
         "last_code": 535,
         "last_stage": "auth",
     }
@@ -105,7 +105,7 @@ def test_a_message_of_a_broken_connection_waits_for_it() -> None:
     message = rows.a_message(connection_id=1, due_at=later(minutes=-50))
     found = explain(message, around(broken()))
     assert found.sentence == (
-        "Waiting: “Main” has been failing since 08:00: the server refused the user name or the "
+        "Waiting: “Main” has been failing since 08:00: the server refused the username or the "
         "password (535) at login. Tried again in 4 min, without spending a try."
     )
     assert next_attempt_at(message, around(broken())) == later(minutes=4)

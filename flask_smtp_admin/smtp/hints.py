@@ -153,7 +153,7 @@ _HINTS: tuple[_Hint, ...] = (
         (
             "Switch 2-step verification on, make an app password, and enter that one.",
             "Or choose XOAUTH2 and enter an access token.",
-            "Enter the whole e-mail address as the user name.",
+            "Enter the whole e-mail address as the username.",
         ),
     ),
     _Hint(
@@ -171,7 +171,7 @@ _HINTS: tuple[_Hint, ...] = (
         lambda t: _login_refused(t) and t.host_is(_MICROSOFT),
         "Microsoft refused the login: the password, or logins with a password altogether.",
         (
-            "Enter the whole e-mail address as the user name, and check the password.",
+            "Enter the whole e-mail address as the username, and check the password.",
             "Check that SMTP AUTH is switched on for the mailbox.",
             "Choose XOAUTH2 where basic authentication has been retired.",
         ),
@@ -181,7 +181,7 @@ _HINTS: tuple[_Hint, ...] = (
         "This provider wants an app password instead of the account's password.",
         (
             "Make an app password in the account's security settings and enter that one.",
-            "Enter the whole e-mail address as the user name.",
+            "Enter the whole e-mail address as the username.",
         ),
     ),
     _Hint(
@@ -194,14 +194,14 @@ _HINTS: tuple[_Hint, ...] = (
     ),
     _Hint(
         lambda t: _login_refused(t) and t.host_is(r"sendgrid\.net"),
-        "SendGrid's user name is the word apikey, and the password is an API key.",
-        ("Enter apikey as the user name.", "Enter an API key that may send mail as the password."),
+        "SendGrid's username is the word apikey, and the password is an API key.",
+        ("Enter apikey as the username.", "Enter an API key that may send mail as the password."),
     ),
     _Hint(
         _login_refused,
-        "The user name or the password is wrong, or the provider wants an app password.",
+        "The username or the password is wrong, or the provider wants an app password.",
         (
-            "Enter the password again; the user name is often the whole e-mail address.",
+            "Enter the password again; the username is often the whole e-mail address.",
             "Look in the provider's settings for app passwords or SMTP access.",
             "Choose another AUTH mechanism if the server's words ask for it.",
         ),
@@ -235,7 +235,7 @@ _HINTS: tuple[_Hint, ...] = (
         lambda t: t.stage is Stage.RCPT and t.says("relay") and not t.endpoint.use_auth,
         "Without a login the server takes mail only for its own domains.",
         (
-            "Switch authentication on and enter user name and password.",
+            "Switch authentication on and enter username and password.",
             "Or have the server allow this machine's address to relay.",
         ),
     ),

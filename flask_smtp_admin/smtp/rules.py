@@ -84,7 +84,7 @@ def _login(
         stages,
         codes,
         summary,
-        "Check the user name and the password, and whether the provider wants an app password.",
+        "Check the username and the password, and whether the provider wants an app password.",
         scope=Scope.CONNECTION,
         outcome=_PERMANENT,
         opens_breaker=True,
@@ -157,7 +157,7 @@ RULES: tuple[Rule, ...] = (
         "The server does not take this way to log in.",
         "Choose another AUTH mechanism, or switch authentication off.",
     ),
-    _login(_AUTH, "5..", "The server refused the user name or the password."),
+    _login(_AUTH, "5..", "The server refused the username or the password."),
     Rule(
         _TRANSACTION,
         "530",

@@ -179,7 +179,7 @@ def test_a_broken_connection_is_a_problem_and_a_hiccup_is_none(engine: sa.Engine
         failures=6,
         failing_since=later(hours=-1),
         retry_at=later(minutes=4),
-        last_reason="The server refused the user name or the password.",
+        last_reason="The server refused the username or the password.",
         last_advice="Enter the password again.",
     )
     rows.add(engine, broken, a_worker())
@@ -187,7 +187,7 @@ def test_a_broken_connection_is_a_problem_and_a_hiccup_is_none(engine: sa.Engine
     found = take(engine)
     assert codes(found) == ["connection_failing"]
     assert found.problems[0].text == (
-        "“Main” has been failing for 1 h: the server refused the user name or the password; "
+        "“Main” has been failing for 1 h: the server refused the username or the password; "
         "1 message waits. Enter the password again. It is tried again in 4 min."
     )
     with engine.begin() as connection:
