@@ -36,7 +36,8 @@ def show() -> str:
     """List the newest messages, a page at a time."""
     folder = surroundings().folder.mail
     names = received.names(folder)
-    start = max(0, request.args.get("start", 0, int))
+    last = max(0, (len(names) - 1) // PAGE * PAGE)  # an old address may lead beyond the end
+    start = min(max(0, request.args.get("start", 0, int)), last)
     found = (received.read(folder, name) for name in names[start : start + PAGE])
     lines = [(one.name, received.headers(one.content)) for one in found if one is not None]
     return render_template(
