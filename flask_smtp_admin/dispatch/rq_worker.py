@@ -74,6 +74,11 @@ class WarmWorker(SimpleWorker):
     def _install_signal_handlers(self) -> None:
         """Leave them to :class:`_Ending`, which outlasts a Redis that goes away."""
 
+    def subscribe(self) -> None:
+        """Listen for RQ's own commands, in a thread."""
+        with _spared():
+            super().subscribe()  # type: ignore[no-untyped-call]
+
     def end_soon(self) -> None:
         """End after the job in hand. Called by a signal handler.
 
@@ -113,6 +118,23 @@ class _Ending:
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
+@contextmanager
+def _spared() -> Iterator[None]:
+    """Have threads that are started in the block, and theirs, never get the signals.
+
+    Python runs handlers in the main thread alone, and a signal that another thread got does not
+    wake that one. The system may choose any, after SIGSTOP and SIGCONT for instance.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def run(state: State, *, sessions: int | None = None) -> None:
     """Work until SIGTERM or SIGINT; then finish the messages in hand and release the rest."""
     ending = _Ending()
@@ -129,7 +151,8 @@ def delivering(state: State, *, sessions: int | None = None) -> Iterator[Worker]
     """Run a worker in a thread while the block lasts."""
     worker = Worker(state.core, kind=state.dispatch, sessions=sessions)
     thread = threading.Thread(target=worker.run, name="smtp-admin-worker")
-    thread.start()
+    with _spared():
+        thread.start()
     try:
         yield worker
     finally:
