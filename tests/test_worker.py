@@ -1,0 +1,508 @@
+"""The worker's clockwork: in threads and real processes, killed, stopped, and without a database."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import sqlalchemy as sa
+
+from flask_smtp_admin import worker as engine
+from flask_smtp_admin.delivery import housekeeping, lane, presence
+from flask_smtp_admin.delivery.lease import Lease, Leases, Pace
+from flask_smtp_admin.errors import OutboxUnavailable
+from flask_smtp_admin.models import Message
+from flask_smtp_admin.models import Worker as WorkerRow
+from flask_smtp_admin.models.worker import ALIVE_WITHIN
+from flask_smtp_admin.worker import Bell, Worker
+from tests.delivery.bench import BRISK, Bench, a_bench
+from tests.dispatch.stage import Stage, a_stage, terminate
+from tests.rows import a_message, add
+from tests.servers.catchall import CatchAll
+from tests.servers.postgres import PostgresServer
+from tests.servers.process import ServerProcess
+from tests.servers.scripted import ScriptedServer, Step
+from tests.waiting import wait_until
+
+
+@pytest.fixture
+def bench(sqlite_url: str) -> Iterator[Bench]:
+    with a_bench(sqlite_url) as made:
+        yield made
+
+
+@pytest.fixture
+def stage(tmp_path: Path, sqlite_url: str) -> Iterator[Stage]:
+    with a_stage(tmp_path / "host", sqlite_url) as made:
+        yield made
+
+
+@pytest.fixture
+def each_stage(tmp_path: Path, database_url: str) -> Iterator[Stage]:
+    """A stage on each of the three databases."""
+    with a_stage(tmp_path / "host", database_url) as made:
+        yield made
+
+
+@contextmanager
+def running(worker: Worker) -> Iterator[Worker]:
+    """Run a worker in a thread while the block lasts."""
+    thread = threading.Thread(target=worker.run, daemon=True)
+    thread.start()
+    try:
+        yield worker
+    finally:
+        worker.stop()
+        thread.join()
+
+
+class Gate:
+    """A server's reply to the final dot that comes when the test says so."""
+
+    def __init__(self, server: ScriptedServer, reply: str = "250 2.0.0 taken") -> None:
+        self._server = server
+        self._reply = reply
+        self._open = threading.Event()
+        self.is_reached = threading.Event()
+        server.on(Step.DOT, self._meet)
+
+    def _meet(self, peer: Any) -> None:
+        self.is_reached.set()
+        while not self._open.wait(0.01):
+            if self._server.stopping.is_set():
+                return
+        peer.say(self._reply)
+
+    def wait(self) -> None:
+        wait_until(self.is_reached.is_set, what="a message in flight")
+
+    def open(self) -> None:
+        self._open.set()
+
+
+# ---------------------------------------------------------------- being killed, being stopped
+
+
+def test_the_pace_keeps_the_promise() -> None:
+    """A killed worker's message is tried again within 75 s."""
+    pace = Pace()
+    assert pace.lease.total_seconds() + pace.sweep_every + engine.DATABASE_PAUSE <= 75
+    assert pace.renew_every * 2 + pace.margin < pace.lease.total_seconds()
+    assert pace.renew_every * 2 < ALIVE_WITHIN.total_seconds()
+    assert pace == engine.PACE
+
+
+def test_the_next_worker_delivers_what_a_killed_one_had_in_hand(each_stage: Stage) -> None:
+    stage = each_stage
+    with ScriptedServer() as server:
+        gate = Gate(server)
+        stage.bench.connection(server, max_sessions=1)
+        stage.send(20)
+        first = stage.worker()
+        gate.wait()
+        assert stage.bench.statuses().count("sending") == 20
+        _kill(first)
+
+        stage.worker()
+
+        stage.wait_until_sent(20)
+        assert len(server.accepted) == 20, "the one in flight may come twice; here it did not"
+    in_flight = [m for m in stage.bench.messages() if m.crash_count]
+    assert len(in_flight) == 1
+    [lost, again] = stage.bench.attempts(in_flight[0].id)
+    assert (lost.status, again.status) == ("FAIL", "SUCCESS")
+
+
+def test_a_worker_that_is_asked_to_end_finishes_its_message_and_releases_the_rest(
+    stage: Stage,
+) -> None:
+    with ScriptedServer() as server:
+        gate = Gate(server)
+        stage.bench.connection(server, max_sessions=1)
+        stage.send(20)
+        worker = stage.worker()
+        gate.wait()
+
+        terminate(worker)
+        gate.open()
+        wait_until(lambda: not worker.running, what="the worker's end")
+
+    statuses = stage.bench.statuses()
+    assert (statuses.count("sent"), statuses.count("queued")) == (1, 19)
+    assert all(m.lease_token is None for m in stage.bench.messages() if m.status == "queued")
+    assert "Stopped; nothing is left half done." in worker.log()
+    assert stage.workers() == set()
+
+
+def test_a_worker_that_slept_longer_than_its_lease_does_not_send_again(stage: Stage) -> None:
+    """SIGSTOP and SIGCONT: what was taken over meanwhile is not this worker's any more."""
+    with ScriptedServer() as server:
+        gate = Gate(server)
+        stage.bench.connection(server, max_sessions=1)
+        stage.send(5)
+        sleeper = stage.worker()
+        gate.wait()
+        _signal(sleeper, signal.SIGSTOP)
+
+        second = stage.worker()
+        stage.wait_until_sent(5)
+        _signal(sleeper, signal.SIGCONT)
+        gate.open()
+        terminate(sleeper)
+        wait_until(lambda: not sleeper.running, what="the sleeper's end")
+        second.stop()
+
+        assert len(server.accepted) == 5
+    assert stage.bench.statuses() == ["sent"] * 5
+
+
+def test_nothing_is_finished_after_the_lease_has_ended(bench: Bench) -> None:
+    """As when the process was stopped in the middle of a message: the final dot is not written."""
+    with ScriptedServer() as server:
+        asleep = Pace(lease=timedelta(seconds=1), margin=0.1, renew_every=3600, sweep_every=3600)
+        worker = bench.worker(pace=asleep)
+
+        def slow(peer: Any) -> None:
+            [lease] = worker._leases._held
+            wait_until(lambda: not lease.holds())
+            peer.say("354 go ahead")
+
+        server.on(Step.DATA, slow)
+        bench.connection(server)
+        number = bench.send(at_most_once=True)
+        worker.drain(seconds=0)
+
+        assert server.accepted == []
+    message = bench.message(number)
+    assert (message.status, message.attempts_count) == ("queued", 0)
+    assert "lost its claim" in message.reason
+
+
+def test_several_processes_deliver_each_message_once(each_stage: Stage, catchall: CatchAll) -> None:
+    stage = each_stage
+    del stage.environment["HOST_LEASE"]  # a busy machine may not keep up with a brisk pace
+    connection = stage.bench.connection(catchall, max_sessions=2)
+    due = {"connection_id": connection, "due_at": stage.bench.clock()}
+    stage.send()
+    _multiply(stage.bench, 400, due)
+
+    threads = [
+        threading.Thread(target=stage.run, args=("smtp-admin", "worker", "--burst"))
+        for _ in range(2)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert stage.bench.statuses() == ["sent"] * 401
+    assert len(catchall.messages) == 401
+    offered = [attempt.message_id for attempt in stage.bench.attempts()]
+    assert len(offered) == len(set(offered)) == 401
+    assert len({attempt.worker for attempt in stage.bench.attempts()}) == 2
+
+
+def test_threads_of_several_workers_deliver_each_message_once(
+    bench: Bench, catchall: CatchAll
+) -> None:
+    bench.connection(catchall, max_sessions=4)
+    for _ in range(100):
+        bench.send()
+    workers = [bench.worker(sessions=3) for _ in range(3)]
+    threads = [threading.Thread(target=worker.drain) for worker in workers]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert len(catchall.messages) == 100
+    assert set(bench.statuses()) == {"sent"}
+
+
+# ---------------------------------------------------------------- the database away
+
+
+def test_an_outcome_is_stored_when_the_database_is_back(
+    postgres_server: PostgresServer, postgres_url: str
+) -> None:
+    with ScriptedServer() as server, a_bench(postgres_url) as bench:
+        gate = Gate(server)
+        bench.connection(server)
+        number = bench.send(at_most_once=True)
+        with running(bench.worker()):
+            gate.wait()
+            postgres_server.stop()
+            gate.open()
+            wait_until(lambda: len(server.commands) > 3)
+            postgres_server.start()
+
+            wait_until(lambda: bench.message(number).status == "sent")
+
+    assert [event.code for event in bench.events[1:]] == ["message_sent"]
+
+
+def test_an_outcome_that_could_not_be_stored_in_time_counts_as_unknown(
+    postgres_server: PostgresServer, postgres_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with ScriptedServer() as server, a_bench(postgres_url) as bench:
+        gate = Gate(server)
+        bench.connection(server)
+        careful = bench.send(at_most_once=True)
+        other = bench.send()
+        with running(bench.worker(pace=BRISK)):
+            gate.wait()
+            postgres_server.stop()
+            gate.open()
+            wait_until(lambda: "An outcome was lost" in caplog.text)
+            postgres_server.start()
+
+            wait_until(lambda: bench.message(careful).status == "held")
+            wait_until(lambda: bench.message(other).status == "sent")
+
+        assert len(server.accepted) == 1, "the careful one was taken by the gate, once"
+
+
+def test_a_worker_started_without_a_database_waits_for_it(
+    postgres_server: PostgresServer, postgres_url: str, catchall: CatchAll
+) -> None:
+    with a_bench(postgres_url) as bench:
+        bench.connection(catchall)
+        number = bench.send()
+        postgres_server.stop()
+        with running(bench.worker(pace=BRISK)):
+            postgres_server.start()
+            wait_until(lambda: bench.message(number).status == "sent")
+
+
+def test_a_database_that_only_reads_makes_no_hot_loop(
+    bench: Bench, catchall: CatchAll, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full disk for instance: there is work, but it cannot be claimed."""
+    bench.connection(catchall)
+    bench.send()
+    claims: list[int] = []
+
+    def fail(self: lane.Lane, *args: Any) -> None:
+        claims.append(1)
+        raise OutboxUnavailable("database or disk is full")
+
+    monkeypatch.setattr(lane.Lane, "_claim", fail)
+    monkeypatch.setattr(lane, "STORE_AGAIN_AFTER", 0)
+    with running(bench.worker()) as worker:
+        wait_until(lambda: len(claims) >= lane.CLAIM_TRIES)
+        wait_until(lambda: not worker._busy())
+        for _ in range(20):
+            worker.bell.ring()
+            wait_until(lambda: not worker.bell._rung.is_set())
+        assert len(claims) == lane.CLAIM_TRIES
+        assert 0 < worker._seconds_until_due() <= engine.DATABASE_PAUSE
+
+
+# ---------------------------------------------------------------- the clockwork
+
+
+def test_a_ring_is_never_lost() -> None:
+    bell = Bell()
+    bell.ring()
+    bell.ring()
+    bell.wait(60)
+    assert not bell._rung.is_set()
+
+
+def test_a_ringing_bell_starts_delivery_without_a_sweep(bench: Bench, catchall: CatchAll) -> None:
+    bench.connection(catchall)
+    slow = Pace(sweep_every=3600)
+    with running(bench.worker(pace=slow)) as worker:
+        wait_until(lambda: worker._swept_at > 0)
+        bench.send()
+        worker.bell.ring()
+        wait_until(lambda: bench.statuses() == ["sent"])
+
+
+def test_a_message_leaves_when_it_is_due_without_a_ring(bench: Bench, catchall: CatchAll) -> None:
+    bench.connection(catchall)
+    bench.send(delay=3600)
+    with running(bench.worker(pace=Pace(sweep_every=3600))) as worker:
+        wait_until(lambda: worker._swept_at > 0)
+        assert worker._seconds_until_due() > 3000
+        bench.clock.forward(seconds=3599)
+        worker.bell.ring()  # it looks at its clock again, and sees a second to wait
+        wait_until(lambda: bench.statuses() == ["sent"])
+
+
+def test_a_broken_connection_is_tried_again_without_a_ring(
+    bench: Bench, catchall: CatchAll
+) -> None:
+    bench.connection(catchall)
+    catchall.stop()
+    bench.send()
+    with running(bench.worker(pace=Pace(sweep_every=3600))) as worker:
+        wait_until(lambda: len(bench.attempts()) == 1)
+        catchall.start()
+        bench.clock.forward(seconds=4.5)
+        worker.bell.ring()
+        wait_until(lambda: bench.statuses() == ["sent"])
+
+
+def test_the_sweep_finds_what_nobody_rang_for(bench: Bench, catchall: CatchAll) -> None:
+    bench.connection(catchall)
+    with running(bench.worker(pace=BRISK)) as worker:
+        wait_until(lambda: worker._swept_at > 0)
+        bench.send()
+        wait_until(lambda: bench.statuses() == ["sent"])
+
+
+def test_a_pass_that_fails_does_not_end_the_worker(
+    bench: Bench, catchall: CatchAll, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.connection(catchall)
+    monkeypatch.setattr(engine, "DATABASE_PAUSE", 0.01)
+    original: Callable[[Any], int] = housekeeping.sweep
+    failures: list[int] = []
+
+    def fail_twice(core: Any) -> int:
+        if len(failures) < 2:
+            failures.append(1)
+            raise LookupError("a bug")
+        return original(core)
+
+    monkeypatch.setattr(housekeeping, "sweep", fail_twice)
+    bench.send()
+    with running(bench.worker()):
+        wait_until(lambda: bench.statuses() == ["sent"])
+    assert len(failures) == 2
+
+
+def test_a_worker_shows_that_it_lives_and_signs_off(bench: Bench) -> None:
+    with running(bench.worker(kind="rq", pace=BRISK)):
+        wait_until(lambda: bench.rows(WorkerRow, WorkerRow.swept_at.is_not(None)))
+        [row] = bench.rows(WorkerRow)
+        assert (row.kind, row.pid, row.stopped_at) == ("rq", os.getpid(), None)
+        wait_until(lambda: bench.rows(WorkerRow)[0].seen_at > row.seen_at)
+    assert bench.rows(WorkerRow)[0].stopped_at is not None
+
+
+def test_two_workers_of_one_process_have_rows_of_their_own(bench: Bench) -> None:
+    with running(bench.worker()), running(bench.worker()):
+        wait_until(lambda: len(bench.rows(WorkerRow)) == 2)
+
+
+def test_workers_that_are_long_gone_are_forgotten(bench: Bench) -> None:
+    first = presence.Presence(bench.core, "rq")
+    first.sign_in(0)
+    bench.clock.forward(days=2)
+
+    presence.Presence(bench.core, "rq").sign_in(0)
+
+    assert len(bench.rows(WorkerRow)) == 1
+
+
+def test_the_heartbeat_outlives_an_error(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    worker = bench.worker()
+    beats: list[int] = []
+
+    def fail(self: Any, sent_count: int) -> None:
+        beats.append(1)
+        raise LookupError("a bug")
+
+    monkeypatch.setattr(presence.Presence, "sign_in", fail)
+    worker._report()
+    worker._report()
+    assert len(beats) == 2
+
+
+def test_a_lease_is_renewed_while_the_server_takes_its_time(bench: Bench) -> None:
+    with ScriptedServer() as server:
+        gate = Gate(server)
+        bench.connection(server)
+        number = bench.send()
+        with running(bench.worker(pace=BRISK)):
+            gate.wait()
+            first = bench.message(number).lease_until
+            # Longer than the lease: the sweeps of this very worker would take it back.
+            wait_until(lambda: bench.message(number).lease_until > first + BRISK.lease)
+            gate.open()
+            wait_until(lambda: bench.message(number).status == "sent")
+    assert bench.message(number).crash_count == 0
+
+
+def test_a_lease_that_has_ended_is_not_renewed() -> None:
+    leases = Leases(timedelta(seconds=60), 1.0)
+    lasting, ended = leases.new(), leases.new()
+    ended.renewed(asked_at=-1000.0)
+
+    assert leases.renewable() == [lasting]
+    assert not ended.holds()
+    leases.drop(lasting)
+    assert leases.renewable() == []
+
+
+def test_nothing_is_sent_in_the_last_moments_of_a_lease() -> None:
+    assert not Lease(timedelta(seconds=1), margin=2.0).holds()
+    assert Lease(timedelta(seconds=60), margin=2.0).holds()
+
+
+def test_an_idle_worker_asks_the_database_little(bench: Bench, catchall: CatchAll) -> None:
+    """What a pass costs while there is nothing to do, on an outbox with three connections."""
+    for number in range(3):
+        bench.connection(catchall, f"No {number}")
+    worker = bench.worker()
+    statements: list[str] = []
+
+    def count(link: Any, cursor: Any, statement: str, *rest: Any) -> None:
+        statements.append(statement)
+
+    sa.event.listen(bench.engine, "before_cursor_execute", count)
+    worker._tick()
+    worker._report()
+
+    passes_a_minute = 60 / worker.pace.sweep_every
+    assert len(statements) * passes_a_minute <= 120
+
+
+def test_a_message_costs_a_fixed_number_of_statements(bench: Bench, catchall: CatchAll) -> None:
+    bench.connection(catchall)
+    for number in range(10):
+        bench.send(*(f"r{n}@example.org" for n in range(20)), subject=f"No {number}")
+    statements: list[str] = []
+
+    def count(link: Any, cursor: Any, statement: str, *rest: Any) -> None:
+        statements.append(statement)
+
+    sa.event.listen(bench.engine, "before_cursor_execute", count)
+    bench.worker(sessions=1, pace=Pace(sweep_every=3600)).drain()
+
+    assert set(bench.statuses()) == {"sent"}
+    assert len(statements) < 10 * 10 + 40
+
+
+def _signal(process: ServerProcess, number: signal.Signals) -> None:
+    os.kill(process.pid, number)
+
+
+def _kill(process: ServerProcess) -> None:
+    psutil.Process(process.pid).kill()
+    wait_until(lambda: not process.running)
+
+
+def _multiply(bench: Bench, count: int, fields: dict[str, Any]) -> None:
+    """Store so many messages with the bytes of the one that is there."""
+    [first] = bench.messages()
+    rows = [a_message(size=first.size, sender=first.sender, **fields) for _ in range(count)]
+    add(bench.engine, *rows)
+    with bench.engine.begin() as connection:
+        connection.exec_driver_sql(
+            "INSERT INTO smtp_admin_message_body (message_id, part, content) "
+            "SELECT m.id, b.part, b.content FROM smtp_admin_message m "
+            "JOIN smtp_admin_message_body b ON b.message_id = "
+            f"{int(first.id)} WHERE m.id <> {int(first.id)}"
+        )
+    assert bench.rows(Message, Message.id == first.id)
