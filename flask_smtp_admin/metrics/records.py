@@ -112,9 +112,7 @@ class Snapshot:
         """What keeps messages for a moment although nothing is wrong yet, where there is such."""
         kept = {one.id for one in self.connections if one.due}
         passing = ("unsteady", "paused")
-        return next(
-            (n for n in self.notes if n.code in passing and n.connection_id in kept), None
-        )
+        return next((n for n in self.notes if n.code in passing and n.connection_id in kept), None)
 
     @property
     def oldest_due_age(self) -> timedelta | None:
