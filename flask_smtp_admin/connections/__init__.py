@@ -5,6 +5,7 @@ Owns everything about a connection that is neither delivery nor a page. Must not
 
 from __future__ import annotations
 
+from .breaker import note_success
 from .defaults import from_mail_settings
 from .drivers import DRIVERS, Deliver, register, session_for
 from .health import HealthWords, describe, password_unreadable, waiting_counts
@@ -49,6 +50,7 @@ __all__ = [
     "ensure_first",
     "from_mail_settings",
     "move",
+    "note_success",
     "password_unreadable",
     "record",
     "register",

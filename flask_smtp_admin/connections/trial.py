@@ -15,10 +15,11 @@ import sqlalchemy as sa
 
 from flask_smtp_admin import wording
 from flask_smtp_admin.core import Core
-from flask_smtp_admin.models import BreakerState, Connection, ConnectionHealth
+from flask_smtp_admin.models import Connection, ConnectionHealth
 from flask_smtp_admin.signals import Event
 from flask_smtp_admin.smtp import Draft, Endpoint, Envelope, ProbeReport, Step, freeze, probe
 
+from .breaker import note_success
 from .drivers import probe_driver
 
 CONNECT_SECONDS = 10
@@ -140,24 +141,20 @@ def record(core: Core, connection: Connection, report: ProbeReport) -> None:
     whether the connection is paused is decided by what the workers meet.
     """
     now = core.now()
-    values: dict[str, Any] = {"last_ok_at": now} if report.ok else _failure(report, now)
-    if report.ok:
-        values |= {
-            "breaker": BreakerState.CLOSED,
-            "failures": 0,
-            "retry_at": None,
-            "failing_since": None,
-        }
-    ours = ConnectionHealth.connection_id == connection.id
+    recovered = False
     with core.database.write() as written:
-        before = written.execute(
-            sa.select(ConnectionHealth.breaker).where(ours).with_for_update()
-        ).scalar()
-        written.execute(sa.update(ConnectionHealth).where(ours).values(**values))
+        if report.ok:
+            recovered = note_success(written, connection.id, now)
+        else:
+            written.execute(
+                sa.update(ConnectionHealth)
+                .where(ConnectionHealth.connection_id == connection.id)
+                .values(**_failure(report, now))
+            )
     if report.ok:
         core.ring()
-        if before is BreakerState.OPEN:
-            core.publish(_recovered(connection, now))
+    if recovered:
+        core.publish(_recovered(connection, now))
 
 
 def _failure(report: ProbeReport, now: datetime) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """The breaker of a connection: whether it carries messages now, and when it is tried again.
 
-Owns what is written to a connection's health by delivery. Must not know messages.
+Owns what delivery writes to a connection's health but a success, which
+:mod:`flask_smtp_admin.connections` writes for tests, too. Must not know messages.
 """
 
 from __future__ import annotations
@@ -97,23 +98,6 @@ def take_probe(connection: sa.Connection, connection_id: int, now: datetime) -> 
         {"retry_at": retry.next_probe(now, max(failures, 1))},
         unchanged,
     )
-
-
-def note_success(connection: sa.Connection, connection_id: int, now: datetime) -> bool:
-    """Write that the connection works, and tell whether it had been given up on before."""
-    healed = {
-        "breaker": BreakerState.CLOSED,
-        "failures": 0,
-        "retry_at": None,
-        "failing_since": None,
-        "last_ok_at": now,
-    }
-    # A pause for a limit of ours comes without failures, and its end is no news.
-    was_open = ConnectionHealth.failures >= retry.FAILURES_TO_OPEN
-    if _write(connection, connection_id, healed, was_open):
-        return True
-    _write(connection, connection_id, healed)
-    return False
 
 
 def note_failure(

@@ -20,6 +20,7 @@ from typing import TypeVar
 
 import sqlalchemy as sa
 
+from ..connections import note_success
 from ..core import Core
 from ..errors import OutboxUnavailable
 from ..signals import Event
@@ -276,9 +277,7 @@ class Lane:
         return noted is None or self._core.now() - noted >= HEALTH_EVERY
 
     def _note_success(self, connection: sa.Connection, now: datetime) -> list[Event]:
-        if not self._success_is_news() or not breaker.note_success(
-            connection, self._carrier.id, now
-        ):
+        if not self._success_is_news() or not note_success(connection, self._carrier.id, now):
             return []
         return [
             facts.of_connection("connection_recovered", self._carrier, None, now=now, retry_at=None)

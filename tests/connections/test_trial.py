@@ -120,6 +120,18 @@ def test_success_closes_the_breaker(core: Core, heard: Heard, catchall: CatchAll
     assert [event.code for event in heard.events] == ["connection_recovered"]
 
 
+@pytest.mark.parametrize(("failures", "told"), [(0, []), (9, ["connection_recovered"])])
+def test_the_end_of_a_pause_is_news_when_the_server_asked_for_it(
+    core: Core, heard: Heard, catchall: CatchAll, failures: int, told: list[str]
+) -> None:
+    connection = stored(core, host=catchall.host, port=catchall.port, encryption="none")
+    with core.database.write() as written:
+        paused = {"breaker": BreakerState.PAUSED, "failures": failures, "retry_at": core.now()}
+        written.execute(sa.update(ConnectionHealth).values(paused))
+    connections.record(core, connection, tried(core, connection))
+    assert [event.code for event in heard.events] == told
+
+
 def test_failure_is_noted_and_pauses_nothing(core: Core, heard: Heard, catchall: CatchAll) -> None:
     connection = stored(core, host=catchall.host, port=catchall.port, encryption="none")
     catchall.stop()
