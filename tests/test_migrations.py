@@ -14,6 +14,7 @@ import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from flask import Flask
 from flask_mail import Message
 from flask_sqlalchemy import SQLAlchemy
@@ -32,6 +33,11 @@ def engine(database_url: str) -> Iterator[sa.Engine]:
     made = sa.create_engine(database_url)
     yield made
     made.dispose()
+
+
+def test_the_newest_revision_is_the_one_that_the_package_names() -> None:
+    folder = ScriptDirectory.from_config(migrations._config())
+    assert folder.get_current_head() == migrations.head()
 
 
 def differences(engine: sa.Engine, metadata: sa.MetaData) -> list[object]:

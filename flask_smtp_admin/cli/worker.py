@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import click
 
-from ..dispatch import rq_worker
 from ..worker import Worker
 from .group import current_state, smtp_admin_cli
 
@@ -35,5 +34,7 @@ def worker_command(burst: bool, sessions: int | None) -> None:
         )
     else:
         click.echo("Looking for messages; no Redis is configured. Ctrl-C ends it.")
+    from ..dispatch import rq_worker  # noqa: PLC0415  (RQ costs every start of an application)
+
     rq_worker.run(state, sessions=sessions)
     click.echo("Stopped; nothing is left half done.")

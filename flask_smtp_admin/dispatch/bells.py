@@ -18,7 +18,6 @@ from ..config import Config
 from ..core import Core
 from .embedded import EmbeddedBell
 from .inline import InlineBell
-from .rq_bell import RQBell
 
 logger = logging.getLogger(__name__)
 
@@ -88,6 +87,8 @@ class Bells:
     def _make(self, kind: str) -> Ringing:
         core = self._core()
         if kind == "rq":
+            from .rq_bell import RQBell  # noqa: PLC0415  (RQ costs every start of an application)
+
             return RQBell(core.config)
         if kind == "embedded":
             return EmbeddedBell(core)

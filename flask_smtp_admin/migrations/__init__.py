@@ -6,22 +6,31 @@ host is never touched from here: its own migrations do that.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import resources
+from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 
 from ..models.base import PREFIX
+
+if TYPE_CHECKING:
+    from alembic.config import Config
 
 VERSION_TABLE = PREFIX + "version"
 _POSTGRESQL_LOCK = 0x534D5450
 """Any number that is always the same: the letters "SMTP"."""
+_LOCK_SECONDS = 60
+
+HEAD = "0001"
+"""The newest revision in ``versions/``. Written out, so that a start that has nothing to migrate
+does not load Alembic; a test compares."""
 
 
 def _config(connection: sa.Connection | None = None) -> Config:
+    from alembic.config import Config  # noqa: PLC0415  (costs every start of an application)
+
     config = Config()
     config.set_main_option("script_location", str(resources.files(__name__)))
     config.attributes["connection"] = connection
@@ -30,31 +39,41 @@ def _config(connection: sa.Connection | None = None) -> Config:
 
 def head() -> str:
     """Return the revision that this version of the package needs."""
-    revision = ScriptDirectory.from_config(_config()).get_current_head()
-    assert revision is not None, "the package ships at least one revision"
-    return revision
+    return HEAD
 
 
 def current(engine: sa.Engine) -> str | None:
     """Return the revision that the database has, or ``None`` when it has no tables."""
     with engine.connect() as connection:
-        context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
-        return context.get_current_revision()
+        if not sa.inspect(connection).has_table(VERSION_TABLE):
+            return None
+        table = sa.table(VERSION_TABLE, sa.column("version_num", sa.String))
+        found: str | None = connection.scalar(sa.select(table.c.version_num))
+        return found
 
 
 def upgrade(engine: sa.Engine) -> None:
     """Bring the tables to :func:`head`, safe against other processes that do the same."""
-    with engine.connect() as connection, connection.begin():
-        _lock(connection)
+    from alembic import command  # noqa: PLC0415  (as above)
+
+    with engine.connect() as connection, connection.begin(), _locked(connection):
         command.upgrade(_config(connection), "head")
 
 
-def _lock(connection: sa.Connection) -> None:
-    """Let one process migrate at a time; the lock ends with the transaction or connection."""
+@contextmanager
+def _locked(connection: sa.Connection) -> Iterator[None]:
+    """Let one process migrate at a time."""
     name = connection.dialect.name
     if name == "sqlite":
         connection.exec_driver_sql("BEGIN IMMEDIATE")
     elif name == "postgresql":
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_POSTGRESQL_LOCK)))
-    elif name in ("mysql", "mariadb"):
-        connection.execute(sa.select(sa.func.get_lock(VERSION_TABLE, 60)))
+    if name not in ("mysql", "mariadb"):
+        yield  # the lock ends with the transaction
+        return
+    connection.execute(sa.select(sa.func.get_lock(VERSION_TABLE, _LOCK_SECONDS)))
+    try:
+        yield
+    finally:
+        # It would stay with the connection, which goes back into the pool.
+        connection.execute(sa.select(sa.func.release_lock(VERSION_TABLE)))
