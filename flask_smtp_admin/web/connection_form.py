@@ -156,9 +156,7 @@ class ConnectionForm(PageForm):
     reply_timeout = _number("For a reply")
     final_timeout = _number("For the final reply")
     session_deadline = _number("For a whole session")
-    driver = SelectField(
-        "Driver", description="How messages leave.", choices=choices(*DRIVERS.items())
-    )
+    driver = SelectField("Driver", description="How messages leave.")
 
     test_recipient = EmailField(
         "Send a test message to",
@@ -185,6 +183,7 @@ class ConnectionForm(PageForm):
             self.password.description = "; ".join(STRICT_RULES).capitalize() + "."
         if stored is not None and stored.password_token is not None:
             self.password.label.text = "New password"
+        self.driver.choices = choices(*DRIVERS.items())  # a host adds to them as it starts
         self.fallback_id.choices = choices(
             ("", "None: messages wait until it works again"),
             *((str(other.id), other.caption) for other in others),

@@ -6,6 +6,7 @@ import pytest
 from flask import Flask
 from wtforms import BooleanField, SelectField, StringField
 
+from flask_smtp_admin.connections import DRIVERS
 from flask_smtp_admin.models import Connection
 from flask_smtp_admin.web.forms import PageForm, choices, stripped
 from tests.apps import rows_of
@@ -100,6 +101,14 @@ def test_a_choice_that_there_is_not_is_refused_in_our_words(app: Flask) -> None:
     answer = let_in(app).post(f"{LIST}new", data={**FIELDS, "encryption": "rot13"})
     assert answer.status_code == 422
     assert "Please choose one of" in answer.text
+
+
+def test_a_driver_of_the_host_can_be_chosen(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(DRIVERS, "pigeon", "Carrier pigeon")
+    client = let_in(app)
+    assert '<option value="pigeon">Carrier pigeon</option>' in client.get(f"{LIST}new").text
+    assert client.post(f"{LIST}new", data={**FIELDS, "driver": "pigeon"}).status_code == 303
+    assert rows_of(app, Connection)[0]["driver"] == "pigeon"
 
 
 def test_how_far_a_test_goes_is_one_of_two(app: Flask) -> None:
