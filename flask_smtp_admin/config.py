@@ -18,6 +18,7 @@ from .errors import ConfigurationError
 
 PREFIX = "SMTP_ADMIN_"
 
+REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
 DISPATCHERS = ("auto", "rq", "embedded", "inline", "none")
 ACCOUNT_POLICIES = ("any", "email")
 PASSWORD_POLICIES = ("any", "strict")
@@ -143,6 +144,12 @@ class Config:
                 f"{PREFIX}TIMEZONE is {self.timezone!r}, which is no time zone of the IANA list; "
                 "write a name such as 'Europe/Berlin'."
             ) from None
+        if self.redis_url and not self.redis_url.startswith(REDIS_SCHEMES):
+            # The address may hold a password, so it is not shown.
+            raise ConfigurationError(
+                f"{PREFIX}REDIS_URL must begin with one of {', '.join(REDIS_SCHEMES)}; write for "
+                "instance 'redis://localhost:6379/0'."
+            )
         if self.dispatch == "rq" and not self.redis_url:
             raise ConfigurationError(
                 f"{PREFIX}DISPATCH is 'rq' but {PREFIX}REDIS_URL is not set; "

@@ -355,7 +355,8 @@ def retry(core: Core, *where: sa.ColumnElement[bool]) -> int:
     has_body = sa.exists().where(MessageBody.message_id == Message.id)
     with core.database.write() as connection:
         waiting = _waiting_now(connection, now, token, where)
-        held = move(connection, Status.QUEUED, *where, from_={Status.HELD}, values=renewed)
+        released = {**renewed, "reason": None}
+        held = move(connection, Status.QUEUED, *where, from_={Status.HELD}, values=released)
         failed = move(
             connection,
             Status.QUEUED,
@@ -370,6 +371,7 @@ def retry(core: Core, *where: sa.ColumnElement[bool]) -> int:
             .where(Recipient.message_id.in_(ours), Recipient.status == RecipientStatus.FAILED)
             .values(status=RecipientStatus.PENDING, finished_at=None)
         )
+        routing.assign_waiting(connection)
         _try_connections_now(connection, token)
     core.ring()
     return waiting + held + failed

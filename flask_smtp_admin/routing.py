@@ -69,9 +69,16 @@ def find(connection: sa.Connection, wanted: str | int) -> int:
 def assign_waiting(connection: sa.Connection) -> int:
     """Give every waiting message without a connection one, and say how many got one.
 
-    One statement a sender, so that a long queue costs no more than a short one.
+    A message whose connection was disabled meanwhile counts, unless that was chosen on purpose: a
+    worker may have had it in hand, or a person has put it back into the queue. One statement a
+    sender, so that a long queue costs no more than a short one.
     """
-    waiting = (Message.connection_id.is_(None), Message.status.in_((Status.QUEUED, Status.HELD)))
+    disabled = connection.execute(sa.select(Connection.id).where(~Connection.enabled)).scalars()
+    lost = sa.and_(Message.connection_id.in_(disabled.all()), Message.pinned.is_(False))
+    waiting = (
+        sa.or_(Message.connection_id.is_(None), lost),
+        Message.status.in_((Status.QUEUED, Status.HELD)),
+    )
     senders = connection.execute(sa.select(Message.sender).where(*waiting).distinct()).scalars()
     changed = 0
     for sender in senders.all():

@@ -156,8 +156,10 @@ class Worker:
         self._patience = patience
         if patience is None:
             self._leases = Leases(LONE_LEASE, self.pace.margin)
-        self._drain_until(seconds)
-        self._rack.close()
+        try:
+            self._drain_until(seconds)
+        finally:
+            self._rack.close()
         return self._sent_count
 
     def _drain_until(self, seconds: float | None) -> None:

@@ -47,7 +47,13 @@ def _acting(command: Command) -> Command:
 
 @queue_group.command("list")
 @_searching
-@click.option("--limit", default=50, show_default=True, help="How many to show, newest first.")
+@click.option(
+    "--limit",
+    type=click.IntRange(1, 10_000),
+    default=50,
+    show_default=True,
+    help="How many to show, newest first.",
+)
 def list_command(words: tuple[str, ...], limit: int) -> None:
     """List messages, each with what happened and what happens next."""
     state = current_state()

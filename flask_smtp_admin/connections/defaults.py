@@ -43,7 +43,8 @@ def from_mail_settings(mapping: Mapping[str, Any], name: str = "") -> dict[str, 
         "encryption": encryption,
         "sender_name": (sender_name or name or sender_address)[:100],
         "sender_address": sender_address,
-        "use_auth": bool(username),
+        # As Flask-Mail does: without both it does not log in.
+        "use_auth": bool(username and mapping.get("MAIL_PASSWORD")),
         "username": username,
         "password": str(mapping.get("MAIL_PASSWORD") or ""),
         # On the machine itself nobody listens; elsewhere a person has to allow it.

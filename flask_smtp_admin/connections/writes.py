@@ -31,6 +31,7 @@ from flask_smtp_admin.models import (
     Connection,
     ConnectionHealth,
     Message,
+    Status,
 )
 
 from .defaults import from_mail_settings
@@ -137,10 +138,12 @@ def delete(core: Core, connection_id: int) -> str:
         if stored.enabled:
             _refuse_last(session, stored, "deleted")
         routing.withdraw(session.connection(), stored.id, pinned_too=True)
-        # Written out, because a host's SQLite may not enforce foreign keys.
+        # Written out, because a host's SQLite may not enforce foreign keys. What was given up can
+        # come back into the queue.
+        returning = sorted(UNSENT | {Status.FAILED, Status.PARTIAL})
         session.execute(
             sa.update(Message)
-            .where(Message.connection_id == stored.id, Message.status.in_(sorted(UNSENT)))
+            .where(Message.connection_id == stored.id, Message.status.in_(returning))
             .values(connection_id=None)
             .execution_options(synchronize_session=False)
         )
@@ -209,7 +212,7 @@ def ensure_first(core: Core, settings: Mapping[str, Any]) -> int | None:
     :raises OutboxUnavailable: the tables are not there.
     """
     fields = from_mail_settings(settings, core.config.site_name)
-    if fields is None:
+    if fields is None or _has_any(core):
         return None
 
     def write(session: Session) -> int | None:
@@ -227,6 +230,13 @@ def ensure_first(core: Core, settings: Mapping[str, Any]) -> int | None:
 
 
 # ---------------------------------------------------------------- parts of the writes
+
+
+def _has_any(core: Core) -> bool:
+    """Tell whether there is a connection, without the lock that a write takes."""
+    with core.database.read() as connection:
+        return connection.execute(sa.select(Connection.id).limit(1)).first() is not None
+
 
 ORDER = (Connection.position, Connection.id)
 """The order of use, and of every list."""

@@ -9,10 +9,10 @@ from dataclasses import replace
 
 from .. import connections
 from ..core import Core
-from ..errors import SMTPAdminError
+from ..errors import SecretUnreadable, SMTPAdminError
 from ..models import Connection
 from ..signals import Event
-from ..smtp import Endpoint
+from ..smtp import Endpoint, Stage
 from . import breaker
 from .breaker import Trouble
 from .record import Carrier
@@ -51,7 +51,8 @@ def _hurried(endpoint: Endpoint, patience: float) -> Endpoint:
 def _note_unusable(core: Core, row: Connection, error: SMTPAdminError) -> None:
     """Write that a connection cannot be tried, its password being unreadable for one."""
     now = core.now()
-    trouble = Trouble(stage="auth", reason=str(error), opens_breaker=True)
+    stage = Stage.AUTH.value if isinstance(error, SecretUnreadable) else ""
+    trouble = Trouble(stage=stage, reason=str(error), opens_breaker=True)
     with core.database.write() as connection:
         opened, retry_at = breaker.note_failure(connection, row.id, trouble, now)
     if opened:

@@ -213,12 +213,12 @@ class Lane:
 
         ``None``: this message has been taken over by another worker.
         """
-        now = self._core.now()
         tries = 0
 
         def write(connection: sa.Connection) -> tuple[list[Event], int | None]:
             nonlocal tries
             tries += 1
+            now = self._core.now()
             if tries > 1:
                 record.forget(connection, message)
             events = self._write_done(connection)

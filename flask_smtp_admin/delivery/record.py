@@ -110,7 +110,13 @@ def begin(
             Message.status == Status.SENDING,
             Message.lease_token == message.lease_token,
         )
-        .values(last_attempt_at=now, lease_until=lease_until)
+        .values(
+            last_attempt_at=now,
+            # Never shorter: the heartbeat may have renewed it while this waited for the database.
+            lease_until=sa.case(
+                (Message.lease_until > lease_until, Message.lease_until), else_=lease_until
+            ),
+        )
         .execution_options(synchronize_session=False)
     ).rowcount
     if not mine:

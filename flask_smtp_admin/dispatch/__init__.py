@@ -6,6 +6,6 @@ may be lost, doubled or late without harm.
 
 from __future__ import annotations
 
-from .bells import Bells, resolve
+from .bells import Bells, onlooker, resolve
 
-__all__ = ["Bells", "resolve"]
+__all__ = ["Bells", "onlooker", "resolve"]

@@ -10,6 +10,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable
+from contextvars import ContextVar
 from typing import Protocol
 
 from flask import Flask
@@ -20,6 +21,11 @@ from .embedded import EmbeddedBell
 from .inline import InlineBell
 
 logger = logging.getLogger(__name__)
+
+
+onlooker: ContextVar[bool] = ContextVar("smtp_admin_onlooker", default=False)
+"""Whether this code only looks at the outbox or steers it, as our own commands do: then it must not
+start to deliver. Whoever delivers finds the work with the next sweep."""
 
 
 class Ringing(Protocol):
@@ -62,7 +68,10 @@ class Bells:
     def ring(self) -> None:
         """Tell whoever delivers that there is work; never raises."""
         try:
-            self._bell(self._kind()).ring()
+            kind = self._kind()
+            if kind == "embedded" and onlooker.get():
+                return
+            self._bell(kind).ring()
         except Exception:
             logger.exception("The worker could not be woken; its sweep will find the message.")
 

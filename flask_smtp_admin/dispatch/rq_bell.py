@@ -128,7 +128,10 @@ class RQBell:
                 self._rung_meanwhile = False
             try:
                 self._ring()
-            except redis.RedisError:
+            except Exception as error:
+                # Whatever it is, the bell must not fall silent for the rest of the process.
+                if not isinstance(error, redis.RedisError):
+                    logger.exception("The workers could not be woken; trying again.")
                 pause = min(pause * 2, LONGEST_PAUSE)
                 continue
             with self._lock:

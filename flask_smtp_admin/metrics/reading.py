@@ -12,7 +12,9 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
+from flask_smtp_admin import connections
 from flask_smtp_admin.core import Core
+from flask_smtp_admin.crypto import KeyRing
 from flask_smtp_admin.models import (
     BreakerState,
     Connection,
@@ -44,7 +46,7 @@ def read(core: Core, dispatch: str) -> Snapshot:
 def _facts(session: Session, core: Core, now: datetime) -> dict[str, Any]:
     midnight = _midnight(now, core)
     queued = Message.status == Status.QUEUED
-    connections = _connections(session, now)
+    facts = _connections(session, now, core.keys)
     last_seen, last_sweep = session.execute(
         sa.select(sa.func.max(Worker.seen_at), sa.func.max(Worker.swept_at))
     ).one()
@@ -63,7 +65,7 @@ def _facts(session: Session, core: Core, now: datetime) -> dict[str, Any]:
             .order_by(Message.due_at)
             .limit(1)
         ),
-        "connections": tuple(connections),
+        "connections": tuple(facts),
         "workers": tuple(_workers(session, now)),
         "last_seen_at": last_seen,
         "last_sweep_at": last_sweep,
@@ -99,12 +101,14 @@ def _workers(session: Session, now: datetime) -> list[WorkerFacts]:
 # ---------------------------------------------------------------- connections
 
 
-def _connections(session: Session, now: datetime) -> list[ConnectionFacts]:
+def _connections(session: Session, now: datetime, keys: KeyRing) -> list[ConnectionFacts]:
     rows = session.scalars(sa.select(Connection).order_by(Connection.position, Connection.id))
-    return [_connection_facts(session, row, now) for row in rows.unique().all()]
+    return [_connection_facts(session, row, now, keys) for row in rows.unique().all()]
 
 
-def _connection_facts(session: Session, row: Connection, now: datetime) -> ConnectionFacts:
+def _connection_facts(
+    session: Session, row: Connection, now: datetime, keys: KeyRing
+) -> ConnectionFacts:
     # Naming the priorities lets the index of the claim be used down to the due time.
     due = (
         Message.status == Status.QUEUED,
@@ -113,16 +117,17 @@ def _connection_facts(session: Session, row: Connection, now: datetime) -> Conne
         Message.due_at <= now,
     )
     health: Any = row.health
+    unreadable = connections.password_unreadable(row, keys) if row.enabled and row.use_auth else ""
     return ConnectionFacts(
         id=row.id,
         caption=row.caption,
         host=row.host,
         port=row.port,
-        state=connection_state(row, now),
+        state="failing" if unreadable else connection_state(row, now),
         failing_since=health and health.failing_since,
         retry_at=health and health.retry_at,
         last_ok_at=health and health.last_ok_at,
-        reason=(health and health.last_reason) or "",
+        reason=unreadable or (health and health.last_reason) or "",
         advice=(health and health.last_advice) or "",
         due=_count(session, *due),
         oldest_due_at=session.scalar(sa.select(sa.func.min(Message.due_at)).where(*due)),

@@ -104,6 +104,10 @@ def require(action: str) -> None:
         abort(403)
 
 
+LARGEST_NUMBERS = {"connection_id": 2**31 - 1, "number": 2**63 - 1}
+"""What the columns hold; a database answers a larger number with an error of its own."""
+
+
 @blueprint.before_request
 def guard() -> None:
     """Let a request through only with its route's action and, if it changes anything, a token."""
@@ -118,6 +122,9 @@ def guard() -> None:
         require(action)
     if request.method not in ("GET", "HEAD", "OPTIONS"):
         check_csrf()
+    given = request.view_args or {}
+    if any(given.get(name, 0) > largest for name, largest in LARGEST_NUMBERS.items()):
+        abort(404)
 
 
 def probe_token_given() -> bool:

@@ -73,6 +73,18 @@ def not_found(error: HTTPException) -> tuple[str, int]:
     )
 
 
+@blueprint.errorhandler(400)
+def bad_request(error: HTTPException) -> tuple[str, int]:
+    """Say that the request was not one that these pages make."""
+    del error
+    return problem(
+        400,
+        "This request cannot be understood",
+        "Something was sent that none of these pages sends. Nothing was changed.",
+        back=_where_from(),
+    )
+
+
 @blueprint.errorhandler(CSRFFailed)
 @blueprint.errorhandler(CSRFError)
 def token_lost(error: Exception) -> tuple[str, int]:
