@@ -161,7 +161,18 @@ def _body(message: Message) -> Body:
     out = BytesIO()
     generator = BytesGenerator(out, mangle_from_=False, policy=base.clone(linesep="\r\n"))
     generator.flatten(clone)
-    head, _, data = out.getvalue().partition(b"\r\n\r\n")
+    return _divided(out.getvalue())
+
+
+def _divided(written: bytes) -> Body:
+    """The head and the data of a flattened message whose only headers are those of its content.
+
+    :raises BadHeader: for any other header.
+    """
+    if written.startswith(b"\r\n"):
+        # No header at all, and so the first empty line is not one between paragraphs.
+        return Body([], written[2:])
+    head, _, data = written.partition(b"\r\n\r\n")
     fields: list[tuple[str, str]] = []
     for line in head.decode("utf-8", "surrogateescape").split("\r\n"):
         if line[:1] in {" ", "\t"} and fields:
@@ -169,6 +180,9 @@ def _body(message: Message) -> Body:
         elif line:
             name, _, value = line.partition(":")
             fields.append((name, value.lstrip(" \t")))
+    for name, _ in fields:
+        if name.lower() not in _CONTENT_FIELDS:
+            raise BadHeader(f"{name}: it is not a header of the message's content.")
     return Body(fields, data)
 
 

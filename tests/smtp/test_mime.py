@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
-from email import message_from_bytes, policy
+from email import message_from_bytes, message_from_string, policy
 from email.header import Header, decode_header, make_header
 from email.message import EmailMessage, Message
 from email.mime.text import MIMEText
@@ -591,3 +591,26 @@ def test_a_folded_header_stays_one_header() -> None:
     assert frozen.subject == "x Bcc: evil@example.test"
     assert addresses(frozen) == ["b@example.test"]
     assert parsed(frozen).keys().count("Bcc") == 0
+
+
+POLICIES = [policy.compat32, policy.default, policy.SMTP, policy.SMTPUTF8, policy.HTTP]
+PHISH = "Bcc: evil@example.test\nReply-To: evil@example.test\nContent-Type: text/html\n\n<b>x</b>\n"
+LETTER = "Dear you,\n\nsecond paragraph\n\n\nthird\n"
+
+
+@pytest.mark.parametrize("how", POLICIES, ids=repr)
+@pytest.mark.parametrize("body", [PHISH, LETTER, "\n" + PHISH, "", "\n"], ids=ascii)
+def test_the_first_paragraph_of_a_body_is_not_its_head(how: Any, body: str) -> None:
+    """A message without content headers has an empty head, and all of the body is body."""
+    head = "From: a@example.test\nTo: b@example.test\nSubject: form\n\n"
+    made = Message(policy=how)
+    for name, value in (("From", "a@example.test"), ("To", "b@example.test")):
+        made[name] = value
+    made.set_payload(body)
+    for message in (message_from_string(head + body, policy=how), made):
+        frozen = freeze(message, now=NOW)
+        got = message_from_bytes(frozen.content)
+        assert addresses(frozen) == ["b@example.test"]
+        assert frozen.reply_to == ""
+        assert not {"bcc", "reply-to", "content-type"} & {name.lower() for name in got}
+        assert got.get_payload().replace("\r\n", "\n") == body
