@@ -118,6 +118,20 @@ def test_all_well_is_said_with_numbers(engine: sa.Engine) -> None:
     )
 
 
+def test_a_password_that_no_key_opens_is_a_problem_before_anything_fails(
+    engine: sa.Engine,
+) -> None:
+    connection = well()
+    connection.use_auth, connection.uid = True, "0" * 32
+    connection.set_password("hidden", KeyRing(["a key that is gone"]), NOW)
+    rows.add(engine, connection, a_worker())
+    found = take(engine)
+    assert codes(found) == ["connection_failing"]
+    assert "was encrypted with a key that is not configured any more" in (
+        found.problems[0].sentence
+    )
+
+
 def test_a_connection_that_failed_a_moment_ago_is_not_all_well(engine: sa.Engine) -> None:
     connection = well(
         failures=1,
