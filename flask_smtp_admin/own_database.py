@@ -5,6 +5,7 @@ Owns making the engine and preparing its tables. Must not know Flask beyond the 
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -45,15 +46,32 @@ def make_engine(uri: str | None, instance_folder: str) -> sa.Engine:
 
 
 def _instance_file(folder: str) -> Path:
+    """Return the file, made for its owner alone where it did not exist: it holds mail."""
     path = Path(folder)
     try:
-        path.mkdir(parents=True, exist_ok=True)
+        # The mode is that of the last folder only, and a folder that exists keeps its own.
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigurationError(
             f"The instance folder {path} cannot be made ({error.strerror}). Create it, or set "
             "SMTP_ADMIN_DATABASE_URI to the address of a database."
         ) from error
-    return path / FILE_NAME
+    file = path / FILE_NAME
+    _make_private(file)
+    return file
+
+
+def _make_private(file: Path) -> None:
+    """Create an empty file with mode 0600; SQLite gives that mode to its -wal and -shm, too."""
+    try:
+        os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+    except FileExistsError:
+        return
+    except OSError as error:
+        raise ConfigurationError(
+            f"The database {file} cannot be made ({error.strerror}). Make its folder writable, or "
+            "set SMTP_ADMIN_DATABASE_URI to the address of a database."
+        ) from error
 
 
 def _prepare_sqlite(driver_connection: Any, record: object) -> None:

@@ -205,6 +205,37 @@ def test_without_flask_sqlalchemy_it_makes_a_file_of_its_own(make_app: MakeApp) 
     assert not core_of(app).database.is_hosts
 
 
+@pytest.mark.parametrize("folder_mode", [None, 0o755], ids=["makes the folder", "finds it"])
+def test_its_own_files_are_for_their_owner_alone(
+    make_app: MakeApp, folder_mode: int | None
+) -> None:
+    app = make_app()
+    folder = Path(app.instance_path)
+    if folder_mode is not None:
+        folder.mkdir(parents=True)
+        folder.chmod(folder_mode)
+    with app.app_context():
+        SMTPAdmin().send(a_message())
+    with engine_of(app).connect() as connection:
+        connection.execute(sa.text("SELECT 1"))
+        modes = {file.name: file.stat().st_mode & 0o777 for file in folder.glob("smtp-admin*")}
+    assert modes == dict.fromkeys(
+        [f"smtp-admin.sqlite3{ending}" for ending in ("", "-wal", "-shm")], 0o600
+    )
+    assert folder.stat().st_mode & 0o777 == (folder_mode or 0o700)
+
+
+def test_a_file_that_exists_keeps_its_mode(make_app: MakeApp) -> None:
+    app = make_app()
+    file = Path(app.instance_path) / "smtp-admin.sqlite3"
+    file.parent.mkdir(parents=True)
+    file.touch()
+    file.chmod(0o640)  # for a group that backs it up, say
+    with app.app_context():
+        SMTPAdmin().send(a_message())
+    assert file.stat().st_mode & 0o777 == 0o640
+
+
 def test_a_restart_finds_what_was_stored(tmp_path: Path, dispose: list[Flask]) -> None:
     for subject in ("before", "after"):
         app = bare_app(tmp_path)
