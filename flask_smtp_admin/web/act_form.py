@@ -50,9 +50,13 @@ class ActForm(PageForm):
 
 
 class SelectionForm(ActForm):
-    """An act on the messages that are ticked, or on ``all`` that match up to the ``newest``."""
+    """An act on the messages that are ticked, or on ``all`` that match up to the ``newest``.
+
+    ``shown``: how many the question before deleting named.
+    """
 
     id = SelectMultipleField(coerce=row_number, validate_choice=False)
     all = BooleanField()
     newest = IntegerField(validators=[Optional(), NumberRange(0, LAST_ROW)])
+    shown = IntegerField(validators=[Optional(), NumberRange(0, LAST_ROW)])
     confirmed = BooleanField()

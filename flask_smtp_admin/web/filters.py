@@ -52,16 +52,23 @@ class Filter:
     search: Search
     connection: int | None
     connections: Mapping[int, str]
+    faults: tuple[str, ...] = ()
+    """What is wrong with the tab and the connection, in sentences."""
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What was not understood, in sentences."""
+        return (*self.search.problems, *self.faults)
 
     @property
     def understood(self) -> bool:
-        """Whether the search may be run."""
-        return not self.search.problems
+        """Whether the list may be read, and acted on. A part that is dropped would widen it."""
+        return not self.problems
 
     @property
     def narrowed(self) -> bool:
         """Whether more than the tab decides which rows are shown."""
-        return bool(self.search.text.strip()) or self.connection is not None
+        return bool(self.search.text.strip() or self.faults) or self.connection is not None
 
     @property
     def statuses(self) -> tuple[Any, ...]:
@@ -96,7 +103,7 @@ class Filter:
 def read(
     connection: sa.Connection, endpoint: str, language: Language, tabs: Sequence[Tab]
 ) -> Filter:
-    """Read the present request's address."""
+    """Read the present request's address. What is not understood is said in ``problems``."""
     captions = {
         row.id: row.caption
         for row in connection.execute(
@@ -109,14 +116,32 @@ def read(
     known = Known(now=core.now(), zone=core.config.zone, connections=captions)
     found = search.read(request.args.get("q", ""), language, known)
     wanted = request.args.get("tab", "")
-    tab = next((tab for tab in tabs if tab.name == wanted), tabs[0])
-    chosen = request.args.get("connection", type=int)
+    tab = next((tab for tab in tabs if tab.name == wanted), None)
+    chosen, faults = _chosen(request.args.get("connection", "").strip(), captions)
+    if tab is None:
+        faults += (f"There is no tab “{_short(wanted)}” here. It may come from an old link.",)
     return Filter(
         endpoint=endpoint,
         language=language,
         tabs=tabs,
         tab=None if found.statuses else tab,
         search=found,
-        connection=chosen if chosen in captions else None,
+        connection=chosen,
         connections=captions,
+        faults=faults,
     )
+
+
+def _chosen(value: str, captions: Mapping[int, str]) -> tuple[int | None, tuple[str, ...]]:
+    """Return the connection that an address asks for, and what is wrong with it."""
+    if not value:
+        return None, ()
+    if value.isascii() and value.isdecimal() and len(value) <= 18 and int(value) in captions:
+        return int(value), ()
+    return None, (
+        f"There is no connection with the number “{_short(value)}”. It may have been deleted since.",
+    )
+
+
+def _short(value: str) -> str:
+    return value if len(value) <= 20 else f"{value[:20]}…"

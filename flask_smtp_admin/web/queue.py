@@ -93,10 +93,12 @@ def queue_act() -> Response | str:
         filter_ = filters.read(connection, "queue_list", MESSAGES, TABS)
         form = SelectionForm()
         act = form.read()
-        selection = _selection(connection, filter_, form)
-    if selection is None:
+        selection = _selection(connection, filter_, form) if filter_.understood else None
+    if not filter_.understood:
+        flash(" ".join(("Nothing was changed.", *filter_.problems)), "error")
+    elif selection is None:
         flash("Nothing was changed: no message was selected.", "warning")
-    elif act.name == "delete" and not form.confirmed.data:
+    elif act.name == "delete" and (not form.confirmed.data or _grown(selection, form)):
         return _ask(filter_, selection, form)
     else:
         _perform(act, selection, form)
@@ -105,6 +107,17 @@ def queue_act() -> Response | str:
 
 def _cursors() -> dict[str, str]:
     return {name: request.args[name] for name in ("before", "after") if name in request.args}
+
+
+def _grown(selection: Selection, form: SelectionForm) -> bool:
+    """Tell whether more would be deleted than the question named.
+
+    Ids up to the newest do not settle it: a message may have got into the state or the age that
+    the filter asks for since.
+    """
+    if not form.confirmed.data or selection.asked is not None:
+        return False
+    return form.shown.data is None or selection.deletable.number > form.shown.data
 
 
 def _ask(filter_: Filter, selection: Selection, form: SelectionForm) -> str:
@@ -116,6 +129,7 @@ def _ask(filter_: Filter, selection: Selection, form: SelectionForm) -> str:
         question=acts.question(selection.deletable),
         ids=form.id.data if selection.asked is not None else [],
         newest=form.newest.data,
+        grown=_grown(selection, form),
         cursors=_cursors(),
     )
 
@@ -148,7 +162,7 @@ def _selection(connection: sa.Connection, filter_: Filter, form: SelectionForm) 
 def _all_that_match(
     connection: sa.Connection, filter_: Filter, up_to: int | None
 ) -> Selection | None:
-    if not filter_.understood or up_to is None:
+    if up_to is None:
         return None
     where, rest = paging.reach(connection, MESSAGES.table, filter_.criteria(), up_to=up_to)
     states = [status for status in filter_.statuses or tuple(Status) if status in _deletable()]

@@ -10,7 +10,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from flask_smtp_admin import paging
-from flask_smtp_admin.models import Message, MessageBody, Status
+from flask_smtp_admin.models import Connection, ConnectionHealth, Message, MessageBody, Status
 from tests import rows
 from tests.apps import engine_of
 from tests.rows import NOW, later
@@ -115,7 +115,53 @@ def test_filters_are_in_the_address(
 
 def test_the_connection_can_be_chosen(stored: Stored, client: FlaskClient) -> None:
     assert addresses(client, f"{QUEUE}?connection={stored.bulk.id}") == ["erin@example.org"]
-    assert len(addresses(client, f"{QUEUE}?connection=999")) == 5
+
+
+@pytest.mark.parametrize(
+    ("odd", "sentence"),
+    [
+        ("connection=999", "There is no connection with the number “999”."),
+        ("connection=x", "There is no connection with the number “x”."),
+        ("connection=²", "There is no connection with the number “²”."),
+        ("connection=" + "9" * 5000, "There is no connection with the number “" + "9" * 20 + "…”."),
+        ("tab=nothing", "There is no tab “nothing” here."),
+        ("tab=nothing&q=status:held", "There is no tab “nothing” here."),
+    ],
+)
+def test_a_filter_that_names_nothing_matches_nothing(
+    stored: Stored, client: FlaskClient, odd: str, sentence: str
+) -> None:
+    url = f"{QUEUE}?{odd}"
+    page = text_of(client.get(url).text)
+    assert f"The search was not run. {sentence}" in page
+    assert "Clear" in page
+    assert addresses(client, url) == []
+    everything = {"all": "1", "newest": stored.sent.id, "shown": 9, "confirmed": "1"}
+    for name in ("hold", "delete"):
+        assert f"Nothing was changed. {sentence}" in act(client, name, url, **everything)
+        assert f"Nothing was changed. {sentence}" in act(client, name, url, id=stored.waiting.id)
+    assert stored.status(stored.waiting) is Status.QUEUED
+    assert stored.status(stored.held) is Status.HELD
+
+
+def test_the_filter_of_a_deleted_connection_does_not_widen_an_act(
+    stored: Stored, client: FlaskClient
+) -> None:
+    url = f"{QUEUE}?connection={stored.bulk.id}"
+    assert addresses(client, url) == ["erin@example.org"]
+    with engine_of(stored.app).begin() as connection:
+        connection.execute(
+            sa.update(Message)
+            .where(Message.connection_id == stored.bulk.id)
+            .values(connection_id=stored.main.id)
+        )
+        connection.execute(
+            sa.delete(ConnectionHealth).where(ConnectionHealth.connection_id == stored.bulk.id)
+        )
+        connection.execute(sa.delete(Connection).where(Connection.id == stored.bulk.id))
+    said = act(client, "hold", url, all="1", newest=stored.sent.id)
+    assert "It may have been deleted since." in said
+    assert stored.status(stored.waiting) is Status.QUEUED
 
 
 def test_a_search_that_is_not_understood_shows_nothing_and_says_why(
@@ -147,8 +193,7 @@ def test_pages_follow_each_other_by_cursor(app: Flask, client: FlaskClient) -> N
 
 def test_an_odd_address_shows_the_first_page(stored: Stored, client: FlaskClient) -> None:
     cursors = ("before=x", "after=-1", "before=" + "9" * 40, "before=²")
-    others = ("size=7", "tab=nothing", "connection=x", "connection=" + "9" * 5000)
-    for odd in (*cursors, *others):
+    for odd in (*cursors, "size=7", "connection="):
         assert len(addresses(client, f"{QUEUE}?{odd}")) == 5
 
 
@@ -267,10 +312,29 @@ def test_deleting_all_that_match_counts_them(stored: Stored, client: FlaskClient
     assert "None of them can be deleted" in text_of(
         client.post(QUEUE + "?q=status:sent", data=form).text
     )
-    answer = client.post(QUEUE + "?tab=held", data={**form, "confirmed": "1"})
+    answer = client.post(QUEUE + "?tab=held", data={**form, "confirmed": "1", "shown": "1"})
     assert answer.location.endswith("tab=held")
     assert stored.status(stored.held) is Status.DELETED
     assert stored.status(stored.waiting) is Status.QUEUED
+
+
+def test_deleting_asks_again_when_more_match_than_were_shown(
+    stored: Stored, client: FlaskClient
+) -> None:
+    url = QUEUE + "?tab=held"
+    form = {"act": "delete", "all": "1", "newest": stored.sent.id}
+    question = client.post(url, data=form).text
+    fields = dict(re.findall(r'name="(act|confirmed|all|newest|shown)" value="([^"]*)"', question))
+    assert fields["shown"] == "1"
+    act(client, "hold", QUEUE, id=stored.waiting.id)
+    again = client.post(url, data=fields)
+    assert "Delete 2 unsent messages? More match now" in text_of(again.text)
+    assert 'name="shown" value="2"' in again.text
+    without = {name: value for name, value in fields.items() if name != "shown"}
+    assert "Delete 2 unsent messages?" in text_of(client.post(url, data=without).text)
+    assert stored.status(stored.held) is stored.status(stored.waiting) is Status.HELD
+    assert client.post(url, data={**fields, "shown": "2"}).status_code == 303
+    assert stored.status(stored.held) is stored.status(stored.waiting) is Status.DELETED
 
 
 # ---------------------------------------------------------------- who may
