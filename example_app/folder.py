@@ -48,7 +48,7 @@ class DataFolder:
     @property
     def database_uri(self) -> str:
         """Address of the shop's database, which holds the outbox too."""
-        return f"sqlite:///{self.path / 'shop.sqlite3'}"
+        return f"sqlite:///{self._database}"
 
     @property
     def mail(self) -> Path:
@@ -74,6 +74,8 @@ class DataFolder:
         """Create the folder and its parts, readable by their owner alone."""
         for folder in (self.path, self.mail, self.redis, self.logs):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # SQLite would make it readable for all; its -wal and -shm take the mode of the file.
+        self._database.touch(mode=0o600)
 
     def socket_path(self, name: str) -> Path:
         """Return where a Unix socket may be: here, or in a private folder when the path is long.
@@ -114,6 +116,10 @@ class DataFolder:
     def write_notes(self, notes: Notes) -> None:
         """Keep what this start decided."""
         write_whole(self._notes, json.dumps(asdict(notes)).encode())
+
+    @property
+    def _database(self) -> Path:
+        return self.path / "shop.sqlite3"
 
     @property
     def _notes(self) -> Path:

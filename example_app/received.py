@@ -9,15 +9,38 @@ import base64
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from email import message_from_bytes, policy
+from email import message_from_bytes
 from email.message import EmailMessage, MIMEPart
 from email.parser import BytesHeaderParser
+from email.policy import EmailPolicy
 from html import escape
 from pathlib import Path
+from typing import Any
 
 NAME = re.compile(r"\d{20}-\d+-\d+")
 TEXT_SHOWN = 100_000
 """Characters of a text that are shown."""
+STAND_INS = {
+    "content-type": "text/plain",
+    "content-disposition": "inline",
+    "content-transfer-encoding": "8bit",
+}
+"""Headers that say how to read a part, and what is assumed where they are damaged."""
+
+
+class _LenientPolicy(EmailPolicy):
+    """Gives a header that the standard library cannot read as it arrived."""
+
+    def header_fetch_parse(self, name: str, value: str) -> Any:
+        """Parse a header; what a stranger wrote may break the parser in any way it likes."""
+        try:
+            return super().header_fetch_parse(name, value)
+        except Exception:  # noqa: BLE001  (ValueError, IndexError, RecursionError, by version)
+            stand_in = STAND_INS.get(name.lower())
+            return _shown(value) if stand_in is None else self.header_factory(name, stand_in)
+
+
+LENIENT = _LenientPolicy()
 
 
 @dataclass(frozen=True)
@@ -30,7 +53,10 @@ class Received:
     @property
     def message(self) -> EmailMessage:
         """The parsed message; parsed anew at each use, so keep it."""
-        parsed = message_from_bytes(self.content, policy=policy.default)
+        try:
+            parsed = message_from_bytes(self.content, policy=LENIENT)
+        except RecursionError:  # parts in parts in parts
+            return headers(self.content)
         assert isinstance(parsed, EmailMessage)
         return parsed
 
@@ -69,17 +95,14 @@ def clear(folder: Path) -> int:
 
 def headers(content: bytes) -> EmailMessage:
     """Return the headers alone, which is quick also for a large message."""
-    parsed = BytesHeaderParser(policy=policy.default).parsebytes(content)
+    parsed = BytesHeaderParser(policy=LENIENT).parsebytes(content)
     assert isinstance(parsed, EmailMessage)
     return parsed
 
 
 def header(message: EmailMessage, name: str) -> str:
-    """Return a header as text, however damaged it is."""
-    try:
-        return str(message.get(name, ""))
-    except (ValueError, IndexError, LookupError):
-        return "(unreadable)"
+    """Return a header as text; a damaged one as it arrived."""
+    return _shown(str(message.get(name, "")))
 
 
 def text(message: EmailMessage) -> str:
@@ -98,14 +121,15 @@ def html(message: EmailMessage) -> str:
     part = message.get_body(("html",))
     found = "" if part is None else _decoded(part)
     for content_id, image in _inline_images(message):
-        found = re.sub(rf"cid:{re.escape(escape(content_id))}(?=[\"'\s)>])", image, found)
+        address = re.compile(rf"cid:{re.escape(escape(content_id))}(?=[\"'\s)>])")
+        found = address.sub(lambda _match, image=image: image, found)  # type: ignore[misc]
     return found
 
 
 def attachments(message: EmailMessage) -> list[Attachment]:
     """Return what is attached, inline images left out."""
     return [
-        Attachment(part.get_filename() or "(no name)", part.get_content_type(), _size(part))
+        Attachment(_shown(part.get_filename() or "(no name)"), part.get_content_type(), _size(part))
         for part in message.iter_attachments()
         if part.get_content_disposition() != "inline"
     ]
@@ -125,9 +149,14 @@ def _decoded(part: MIMEPart) -> str:
     data = part.get_payload(decode=True)
     assert isinstance(data, bytes)
     try:
-        return data.decode(part.get_content_charset() or "utf-8", "replace")
-    except LookupError:  # a charset that nobody knows
+        return _shown(data.decode(part.get_content_charset() or "utf-8", "replace"))
+    except (LookupError, ValueError):  # a charset that nobody knows, or that is for names only
         return data.decode("utf-8", "replace")
+
+
+def _shown(text: str) -> str:
+    """Return a text that can be encoded: lone surrogates, and bytes in their guise, replaced."""
+    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def _size(part: MIMEPart) -> int:

@@ -166,9 +166,9 @@ class Visitor:
             urllib.request.HTTPCookieProcessor(CookieJar()), urllib.request.ProxyHandler({})
         )
 
-    def get(self, path: str) -> Answer:
+    def get(self, path: str, **headers: str) -> Answer:
         """Open a page, redirects followed."""
-        return self._open(urllib.request.Request(self._example.url + path))
+        return self._open(urllib.request.Request(self._example.url + path, headers=headers))
 
     def post(self, path: str, *, token_from: str = "/", **fields: str) -> Answer:
         """Send a form with the token of a page."""

@@ -56,6 +56,24 @@ def test_a_wrong_password_opens_nothing(shop: Example) -> None:
     assert stranger.get("/").url.endswith("/login")
 
 
+def test_wrong_passwords_of_others_do_not_lock_the_administrator_out(shop: Example) -> None:
+    stranger = Visitor(shop)
+    for number in range(12):
+        stranger.post("/login", token_from="/login", user="admin", password=f"guess {number}")
+    Visitor(shop).log_in()
+
+
+@pytest.mark.parametrize("path", ["/", "/login", "/inbox/", "/static/shop.css", "/smtp-admin/"])
+def test_a_foreign_host_is_refused(shop: Example, path: str) -> None:
+    assert Visitor(shop).get(path, Host="rebound.example.org").status == 400
+
+
+def test_its_database_is_for_its_owner_alone(shop: Example) -> None:
+    files = list(shop.folder.glob("shop.sqlite3*"))
+    assert files
+    assert {file.stat().st_mode & 0o777 for file in files} == {0o600}
+
+
 def test_a_form_without_a_token_changes_nothing(visitor: Visitor) -> None:
     answer = visitor.post("/send/welcome", csrf_token="", customer="forged@example.org")
     assert answer.status == 400
