@@ -9,15 +9,25 @@ from __future__ import annotations
 import base64
 import binascii
 import hmac
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from typing import NamedTuple
 
 from flask_smtp_admin.smtp.failure import Failure, FailureMet
 from flask_smtp_admin.smtp.reply import BLANK
 from flask_smtp_admin.smtp.settings import Endpoint
+from flask_smtp_admin.smtp.text import escape
 
 # What gives the password, or a token as good as one, to whoever listens.
 _TELLING = frozenset({"PLAIN", "LOGIN", "XOAUTH2"})
+
+# Characters that a secret has at least to be blanked wherever it is found.
+MIN_SECRET = 4
+# What EHLO replies are made of; to blank it would be to misread them.
+_PROTOCOL = (
+    *("8BITMIME", "AUTH", "BINARYMIME", "CHUNKING", "CRAM-MD5", "DELIVERBY", "DSN", "HELP"),
+    *("ENHANCEDSTATUSCODES", "LOGIN", "PIPELINING", "PLAIN", "REQUIRETLS", "SIZE", "SMTPUTF8"),
+    *("STARTTLS", "XOAUTH2"),
+)
 
 
 class Say(NamedTuple):
@@ -76,15 +86,30 @@ def exchange(mechanism: str, username: str, password: str) -> Generator[Say, str
 
 
 def secrets_of(username: str, password: str) -> tuple[str, ...]:
-    """The forms of the password that a reply might repeat, the longest first."""
+    """The forms of the password that a reply might repeat, the longest first.
+
+    A password of fewer than ``MIN_SECRET`` characters is hidden in its encoded forms only: the
+    shorter it is, the more often it is just a part of a word. The same goes for a password that
+    is part of a word of the protocol, without which no session could be had.
+    """
+    if not password:
+        return ()
     secrets = {
-        password,
         _encode(password),
         _encode(f"\0{username}\0{password}"),
         _encode(f"user={username}\1auth=Bearer {password}\1\1"),
     }
-    # The shorter a password, the more often it is just a part of a word.
-    return tuple(sorted((s for s in secrets if len(s) >= 4), key=len, reverse=True))
+    if len(password) >= MIN_SECRET and not any(password in word for word in _PROTOCOL):
+        secrets |= {password, escape(password), *_within_base64(password)}
+    return tuple(sorted((s for s in secrets if len(s) >= MIN_SECRET), key=len, reverse=True))
+
+
+def _within_base64(secret: str) -> Iterator[str]:
+    """How *secret* looks in the base64 of a longer text, for each place it may begin at."""
+    data = secret.encode()
+    for offset, skipped in ((0, 0), (1, 2), (2, 3)):
+        encoded = base64.b64encode(b"\0" * offset + data).decode("ascii")
+        yield encoded[skipped : (offset + len(data)) * 8 // 6]
 
 
 def decoded_error(challenge: str) -> str:

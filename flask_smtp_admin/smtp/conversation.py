@@ -22,12 +22,17 @@ class Command(NamedTuple):
 
 
 class Conversation:
-    """A wire, its dialogue, and the time-outs of its endpoint."""
+    """A wire, its dialogue, and the time-outs of its endpoint.
+
+    Secrets are blanked in every reply that leaves here. ``challenge`` is the text of the last one
+    as it came: for decoding, never to be kept or shown.
+    """
 
     def __init__(self, wire: Wire, dialogue: Dialogue, endpoint: Endpoint) -> None:
         self.wire = wire
         self.dialogue = dialogue
         self.endpoint = endpoint
+        self.challenge = ""
 
     def ask(
         self,
@@ -35,16 +40,18 @@ class Conversation:
         line: str,
         *,
         shown: str | None = None,
-        hide: Sequence[str] = (),
         timeout: float | None = None,
     ) -> Reply:
         """Write one command and read its reply.
 
-        *shown* is kept instead of a line with a secret; each of *hide* is blanked in the reply.
+        *shown* is kept instead of a line with a secret, which is blanked from now on.
         """
-        self.dialogue.note("C", line if shown is None else shown, stage)
+        shown = line if shown is None else shown
+        if shown != line:
+            self.dialogue.hide(line.rsplit(" ", maxsplit=1)[-1])
+        self.dialogue.note("C", shown, stage)
         self.wire.write(line.encode() + b"\r\n", timeout or self.endpoint.reply_timeout)
-        return self.reply(stage, hide=hide, timeout=timeout)
+        return self.reply(stage, timeout=timeout)
 
     def write(self, commands: Sequence[Command]) -> None:
         """Write *commands* at once; their replies are to be read in the same order (RFC 2920)."""
@@ -53,16 +60,24 @@ class Conversation:
         data = "".join(f"{command.line}\r\n" for command in commands).encode()
         self.wire.write(data, self.endpoint.reply_timeout)
 
-    def reply(
-        self, stage: Stage, *, hide: Sequence[str] = (), timeout: float | None = None
-    ) -> Reply:
+    def reply(self, stage: Stage, *, timeout: float | None = None) -> Reply:
         """The next reply, within the reply time-out unless *timeout* (seconds) says otherwise."""
         reply = self.wire.read_reply(timeout or self.endpoint.reply_timeout)
-        if hide:
-            reply = reply.without(hide)
+        # A blanked base64 text cannot be decoded any more; what is made of it is blanked later.
+        self.challenge = reply.text
+        reply = self.dialogue.without_secrets(reply)
         last = len(reply.lines) - 1
         for index, text in enumerate(reply.lines):
             self.dialogue.note("S", f"{reply.code}{'-' if index < last else ' '}{text}", stage)
+        return reply
+
+    def arrived_reply(self, stage: Stage) -> Reply | None:
+        """A whole reply that is here without having been waited for, or None."""
+        reply = self.wire.arrived_reply()
+        if reply is None:
+            return None
+        reply = self.dialogue.without_secrets(reply)
+        self.dialogue.note("S", str(reply), stage)
         return reply
 
     def remark(self, stage: Stage, text: str) -> None:

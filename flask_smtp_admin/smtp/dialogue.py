@@ -1,17 +1,17 @@
 """What was said in a session, kept for people to read.
 
-Owns the lines and their bound. Must not be given a secret: who writes a secret to the server
-notes a blanked line here. Message bytes never come here either.
+Owns the lines, their bound, and the secrets that must not be in them. Who writes a secret to the
+server notes a blanked line here all the same. Message bytes never come here either.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple
 
-from flask_smtp_admin.smtp.reply import Stage
-from flask_smtp_admin.smtp.text import escape, visible
+from flask_smtp_admin.smtp.reply import Reply, Stage, blanked
+from flask_smtp_admin.smtp.text import escape
 
 MAX_LINES = 400
 MAX_LINE_CHARACTERS = 1000
@@ -31,19 +31,32 @@ class Line(NamedTuple):
 class Dialogue:
     """The last ``MAX_LINES`` lines of a session; older ones are counted, not kept.
 
-    Lines are decoded when they are read, not when they are noted: most are never looked at.
+    Lines are escaped when they are read, not when they are noted: most are never looked at.
+    *secrets*, the longest first, are blanked wherever they are found, whoever says them.
     """
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(self, clock: Callable[[], float], secrets: Sequence[str] = ()) -> None:
         self._clock = clock
+        self._secrets = tuple(secrets)
         self._began = clock()
-        self._lines: deque[tuple[float, Direction, str | bytes, Stage]] = deque(maxlen=MAX_LINES)
+        self._lines: deque[tuple[float, Direction, str, Stage]] = deque(maxlen=MAX_LINES)
         self._noted = 0
 
-    def note(self, direction: Direction, text: str | bytes, stage: Stage) -> None:
-        """Keep a line. Bytes may hold anything; a text too long is cut when it is read."""
+    def note(self, direction: Direction, text: str, stage: Stage) -> None:
+        """Keep a line; one too long is cut when it is read."""
+        # Before anything is cut off: half a secret would not be found.
+        text = blanked(text, self._secrets)
         self._lines.append((self._clock(), direction, text[: MAX_LINE_CHARACTERS + 1], stage))
         self._noted += 1
+
+    def hide(self, secret: str) -> None:
+        """From now on blank *secret* as well."""
+        # The longest first: a short one may be part of a long one and would leave its rest.
+        self._secrets = tuple(sorted({secret, *self._secrets}, key=len, reverse=True))
+
+    def without_secrets(self, reply: Reply) -> Reply:
+        """*reply* as it may be judged, kept and shown."""
+        return reply.without(self._secrets)
 
     def mark(self) -> int:
         """Where the dialogue stands, to be given to :meth:`since`."""
@@ -60,8 +73,8 @@ class Dialogue:
             lines.insert(0, head)
         return tuple(lines)
 
-    def _line(self, at: float, direction: Direction, text: str | bytes, stage: Stage) -> Line:
-        shown = visible(text) if isinstance(text, bytes) else escape(text)
+    def _line(self, at: float, direction: Direction, text: str, stage: Stage) -> Line:
+        shown = escape(text)
         if len(shown) > MAX_LINE_CHARACTERS:
             shown = shown[: MAX_LINE_CHARACTERS - 1] + "…"
         return Line(round((at - self._began) * 1000), direction, shown, stage)

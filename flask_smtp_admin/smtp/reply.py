@@ -79,6 +79,14 @@ class Outcome(str, Enum):
 # Stands for a secret wherever one would be kept or shown.
 BLANK = "********"
 
+
+def blanked(text: str, secrets: Sequence[str]) -> str:
+    """*text* with each of *secrets*, the longest first, blanked."""
+    for secret in secrets:
+        text = text.replace(secret, BLANK)
+    return text
+
+
 _ENHANCED = re.compile(r"([245]\.\d{1,3}\.\d{1,3})(?:[ \t]|$)")
 
 
@@ -100,10 +108,7 @@ class Reply:
 
     def without(self, secrets: Sequence[str]) -> Reply:
         """The reply with each of *secrets* blanked, for a server that repeats them to us."""
-        lines = list(self.lines)
-        for secret in secrets:
-            lines = [line.replace(secret, BLANK) for line in lines]
-        return Reply(self.code, tuple(lines))
+        return Reply(self.code, tuple(blanked(line, secrets) for line in self.lines))
 
     @property
     def enhanced(self) -> str | None:

@@ -109,11 +109,10 @@ class Sending:
         """Whether the server spoke before it was asked: "421 idle too long", or out of step."""
         if not self._talk.wire.interrupted():
             return False
-        reply = self._talk.wire.arrived_reply()
+        reply = self._talk.arrived_reply(Stage.MAIL)
         if reply is None:
             raise FailureMet(Failure.CLOSED)
         self.in_step = False
-        self._talk.dialogue.note("S", str(reply), Stage.MAIL)
         leaving = reply.code == 421
         verdict = judge(Stage.MAIL, reply) if leaving else _OUT_OF_STEP
         self._decide(verdict, reply)
@@ -238,11 +237,10 @@ class Sending:
 
     def _take_early_reply(self) -> bool:
         """Take a refusal that came before the dot was written. Nothing was accepted then."""
-        reply = self._talk.wire.arrived_reply()
+        reply = self._talk.arrived_reply(Stage.BODY)
         if reply is None:
             return False
         self.in_step = False
-        self._talk.dialogue.note("S", str(reply), Stage.BODY)
         if reply.first_digit in {4, 5}:
             self._decide(judge(Stage.BODY, reply), reply)
         else:  # an acceptance of what was not sent yet is out of step, not an acceptance

@@ -70,7 +70,7 @@ class Session:
         self._clock = clock
         self._pipelining = pipelining
         self._deadline = clock() + endpoint.session_deadline
-        self._dialogue = Dialogue(clock)
+        self._dialogue = Dialogue(clock, auth.secrets_of(endpoint.username, endpoint.password))
         self._targets: tuple[dialer.Target, ...] = ()
         self._wire: Wire | None = None
         self._conversation: Conversation | None = None
@@ -202,18 +202,13 @@ class Session:
         turns = auth.exchange(mechanism, endpoint.username, endpoint.password)
         say = next(turns)
         while True:
-            reply = self._talk.ask(
-                Stage.AUTH,
-                say.data,
-                shown=say.shown,
-                hide=auth.secrets_of(endpoint.username, endpoint.password),
-            )
+            reply = self._talk.ask(Stage.AUTH, say.data, shown=say.shown)
             if reply.code != 334:
                 break
             if mechanism == "XOAUTH2":
-                self._remark(auth.decoded_error(reply.text))
+                self._remark(auth.decoded_error(self._talk.challenge))
             try:
-                say = turns.send(reply.text)
+                say = turns.send(self._talk.challenge)
             except StopIteration:
                 raise FailureMet(Failure.NONSENSE, "one challenge too many") from None
         self._expect(reply, stage=Stage.AUTH)

@@ -8,6 +8,7 @@ import dataclasses
 import pytest
 
 from flask_smtp_admin.smtp import Failure, Outcome, Scope, Session, SessionError, Stage
+from flask_smtp_admin.smtp.auth import MIN_SECRET, secrets_of
 from tests.servers.scripted import (
     EXTENSIONS,
     PASSWORD,
@@ -384,6 +385,62 @@ def test_a_password_that_the_server_repeats_is_blanked() -> None:
         assert PASSWORD not in str(caught.value)
         assert caught.value.verdict.opens_breaker
         _assert_no_secret(session)
+
+
+def echoes() -> list[str]:
+    """A password as a server may repeat it: bare, within base64 at any place, as it was sent."""
+    inner = [base64.b64encode(b"x" * n + PASSWORD.encode() + b"yz").decode() for n in range(3)]
+    whole = [PASSWORD, "\0alice\0" + PASSWORD]
+    return [PASSWORD, *inner, *(base64.b64encode(form.encode()).decode() for form in whole)]
+
+
+@pytest.mark.parametrize("step", [Step.MAIL, Step.RCPT, Step.DATA, Step.DOT])
+@pytest.mark.parametrize("echo", echoes())
+def test_a_password_is_blanked_in_every_reply_of_the_session(step: Step, echo: str) -> None:
+    with ScriptedServer() as server:
+        server.on(step, say(f"550 5.7.1 no, {echo} is yours"))
+        session = opened(server, auth_mechanism="PLAIN", allow_plain_auth=True, **ALICE)
+        result = session.send(envelope())
+        assert not result.accepted
+        told = repr(result) + repr(session.dialogue_since())
+        assert "********" in told
+        assert echo not in told
+        _assert_no_secret(session)
+
+
+def test_a_token_within_an_xoauth2_error_is_blanked() -> None:
+    error = base64.b64encode(f'{{"status":"401","token":"{PASSWORD}"}}'.encode()).decode()
+    with ScriptedServer(extensions=("AUTH XOAUTH2",)) as server:
+        server.on(Step.AUTH, say(f"334 {error}\n535 5.7.8 no"))
+        session = Session(patient(server, auth_mechanism="XOAUTH2", allow_plain_auth=True, **ALICE))
+        with pytest.raises(SessionError):
+            session.open()
+        told = [line.text for line in session.dialogue_since()]
+        assert any('"token":"********"' in text for text in told)
+        assert not any(error in text for text in told)
+        _assert_no_secret(session)
+
+
+def test_a_password_cut_off_by_the_bound_of_a_line_is_blanked_before() -> None:
+    with ScriptedServer() as server:
+        server.on(Step.MAIL, say("550 " + "x" * 993 + PASSWORD))
+        session = opened(server, **ALICE)
+        session.send(envelope())
+        assert not any(PASSWORD[:3] in line.text for line in session.dialogue_since())
+
+
+@pytest.mark.parametrize(
+    ("password", "hidden"),
+    [("abc", False), ("a", False), ("abcd", True), ("PLAIN", False), ("", False)],
+)
+def test_what_is_too_short_to_blank_is_blanked_in_its_encoded_forms(
+    password: str, hidden: bool
+) -> None:
+    secrets = secrets_of("alice", password)
+    assert (password in secrets) is hidden
+    assert all(len(secret) >= MIN_SECRET for secret in secrets)
+    if password:
+        assert base64.b64encode(f"\0alice\0{password}".encode()).decode() in secrets
 
 
 def test_one_login_is_tried_and_no_more() -> None:
