@@ -17,8 +17,9 @@ TOO_LONG = "Please enter a password within 1,000 characters."
 UNEQUAL = "The two passwords are not the same. Enter both again."
 MISSING = "Please enter the password, or switch SMTP authentication off."
 AGAIN = (
-    "Please enter the password again: the host, port, username or encryption has changed, and the "
-    "stored password is only sent where it was meant to go."
+    "Please enter the password again: the driver, host, port, username, encryption, trusted "
+    "certificate, AUTH mechanism or the leave to send it unencrypted has changed, and the stored "
+    "password is only sent where it was meant to go."
 )
 
 MAX_LENGTH = 1000

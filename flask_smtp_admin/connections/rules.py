@@ -56,9 +56,18 @@ FIELDS = (*REQUIRED, "port", "use_auth", *DEFAULTS)
 come beside them and are never stored as they are."""
 
 SECRET_FIELDS = ("password", "confirm_password", "clear_password")
-BOUND_TO_PASSWORD = ("host", "port", "username", "encryption")
-"""Where the stored password goes. A change asks for it again, or an editor could have it sent to a
-server of his own."""
+BOUND_TO_PASSWORD = (
+    "host",
+    "port",
+    "username",
+    "encryption",
+    "ca_certificate",
+    "auth_mechanism",
+    "allow_plain_auth",
+    "driver",
+)
+"""Where the stored password goes, and who can read it on the way. A change asks for it again, or an
+editor could have it sent to a server of his own, or to where he listens."""
 
 
 @dataclass
@@ -144,7 +153,7 @@ class _Check:
         if unknown:
             raise TypeError(f"A connection has no field {', '.join(sorted(unknown))}.")
         self._caption()
-        self._choice("driver", DRIVERS, str)
+        self._driver()
         self._text("host", 100, "Please enter an SMTP host within 100 characters.")
         self._choice("encryption", [e.value for e in Encryption], Encryption)
         self._port()
@@ -153,8 +162,8 @@ class _Check:
         self._flags()
         self._choice("auth_mechanism", [m.value for m in AuthMechanism], AuthMechanism)
         self._username()
-        self._password(password_required)
         self._certificate()
+        self._password(password_required)
         self._numbers()
         self._fallback()
         self._patterns()
@@ -200,6 +209,11 @@ class _Check:
             self.found.values[name] = number
 
     # ------------------------------------------------------------ the fields
+
+    def _driver(self) -> None:
+        # Where pages and worker are separate processes, the worker alone may know the driver.
+        kept = () if self.stored is None else (self.stored.driver,)
+        self._choice("driver", dict.fromkeys((*DRIVERS, *kept)), str)
 
     def _caption(self) -> None:
         self._text("caption", 100, "Please enter a caption of 1 to 100 characters.")
@@ -276,7 +290,8 @@ class _Check:
 
     def _leads_elsewhere(self, stored: Connection) -> bool:
         return any(
-            name in self.found.values and self.found.values[name] != getattr(stored, name)
+            name in self.found.values
+            and _comparable(self.found.values[name]) != _comparable(getattr(stored, name))
             for name in BOUND_TO_PASSWORD
         )
 
@@ -319,3 +334,8 @@ class _Check:
                 return
             patterns.append(pattern)
         self.found.values["sender_patterns"] = "\n".join(patterns)
+
+
+def _comparable(value: Any) -> Any:
+    """Return a value whose lines end in one way: a browser sends CRLF, code mostly LF."""
+    return value.replace("\r\n", "\n") if isinstance(value, str) else value

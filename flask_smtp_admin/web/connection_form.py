@@ -63,6 +63,7 @@ TRIED = (
     "auth_mechanism",
     "allow_plain_auth",
     "ca_certificate",
+    "driver",
     *PATIENCE,
     "sender_address",
     "test_recipient",
@@ -183,7 +184,7 @@ class ConnectionForm(PageForm):
             self.password.description = "; ".join(STRICT_RULES).capitalize() + "."
         if stored is not None and stored.password_token is not None:
             self.password.label.text = "New password"
-        self.driver.choices = choices(*DRIVERS.items())  # a host adds to them as it starts
+        self.driver.choices = choices(*_drivers(stored))
         self.fallback_id.choices = choices(
             ("", "None: messages wait until it works again"),
             *((str(other.id), other.caption) for other in others),
@@ -199,6 +200,17 @@ class ConnectionForm(PageForm):
             for name in (*FIELDS, *SECRET_FIELDS)
             if self[name].raw_data or isinstance(self[name], BooleanField)
         }
+
+
+def _drivers(stored: Connection | None) -> list[tuple[str, str]]:
+    """Return the drivers of now: a host adds to them as it starts.
+
+    The stored one is among them in any case, or else the browser would send the first one.
+    """
+    known = list(DRIVERS.items())
+    if stored is not None and stored.driver not in DRIVERS:
+        known.append((stored.driver, f"{stored.driver} (not registered here)"))
+    return known
 
 
 def _values(stored: Connection | None) -> dict[str, Any]:

@@ -10,10 +10,12 @@ import trustme
 
 from flask_smtp_admin.config import Config
 from flask_smtp_admin.connections import Checked, check
+from flask_smtp_admin.connections.drivers import DRIVERS
 from flask_smtp_admin.crypto import KeyRing
 from flask_smtp_admin.models import AuthMechanism, Connection, Encryption
 
 NOW = datetime(2026, 11, 22, 9, 0, tzinfo=timezone.utc)
+CERTIFICATE = trustme.CA().cert_pem.bytes().decode()
 GOOD: dict[str, Any] = {
     "caption": "Main",
     "host": "smtp.example.org",
@@ -182,12 +184,22 @@ def test_strict_policy() -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [{"host": "evil.example.net"}, {"port": "26"}, {"username": "eve"}, {"encryption": "none"}],
+    [
+        {"host": "evil.example.net"},
+        {"port": "26"},
+        {"username": "eve"},
+        {"encryption": "none"},
+        {"ca_certificate": CERTIFICATE},
+        {"auth_mechanism": "PLAIN"},
+        {"allow_plain_auth": True},
+        {"driver": "pigeon"},
+    ],
 )
 @pytest.mark.parametrize("confirmed", [{}, {"confirm_password": ""}, {"confirm_password": "guess"}])
 def test_a_stored_password_goes_nowhere_else(
-    change: dict[str, str], confirmed: dict[str, str]
+    change: dict[str, str], confirmed: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setitem(DRIVERS, "pigeon", "Carrier pigeon")
     kept = {**GOOD, "password": "", "port": 587}
     found = check({**kept, **change, **confirmed}, Config(), stored=stored())
     assert "again" in found.errors["password"]
@@ -199,6 +211,22 @@ def test_what_leads_nowhere_else_keeps_the_password() -> None:
     assert found.errors == {}
     assert found.password is None
     assert not found.forget_password
+
+
+def test_another_certificate_needs_the_password_and_the_same_one_in_other_lines_does_not() -> None:
+    connection = stored(ca_certificate=CERTIFICATE)
+    same = {"ca_certificate": CERTIFICATE.replace("\n", "\r\n")}
+    assert check(same, Config(), stored=connection).errors == {}
+    cleared = check({"ca_certificate": ""}, Config(), stored=connection)
+    assert "again" in cleared.errors["password"]
+
+
+def test_a_driver_of_another_process_may_stay() -> None:
+    connection = stored()
+    connection.driver = "pigeon"
+    assert check({"driver": "pigeon"}, Config(), stored=connection).errors == {}
+    assert "driver" in check({"driver": "owl"}, Config(), stored=connection).errors
+    assert "driver" in checked(driver="pigeon").errors
 
 
 def test_another_host_with_its_own_password_or_none() -> None:

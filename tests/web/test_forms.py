@@ -111,6 +111,21 @@ def test_a_driver_of_the_host_can_be_chosen(app: Flask, monkeypatch: pytest.Monk
     assert rows_of(app, Connection)[0]["driver"] == "pigeon"
 
 
+def test_a_driver_that_only_the_worker_knows_stays(
+    app: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setitem(DRIVERS, "pigeon", "Carrier pigeon")
+        number = a_connection(app, driver="pigeon")
+    client = let_in(app)
+    page = client.get(f"{LIST}{number}/").text
+    assert '<option selected value="pigeon">pigeon (not registered here)</option>' in page
+    kept = {**FIELDS, "password": "", "confirm_password": "", "driver": "pigeon"}
+    assert client.post(f"{LIST}{number}/", data=kept).status_code == 303
+    assert rows_of(app, Connection)[0]["driver"] == "pigeon"
+    assert "pigeon" not in client.get(f"{LIST}new").text
+
+
 def test_how_far_a_test_goes_is_one_of_two(app: Flask) -> None:
     number = a_connection(app)
     answer = let_in(app).post(f"{LIST}{number}/test", data={"mode": "further"})

@@ -155,6 +155,27 @@ def test_the_stored_password_is_not_sent_anywhere_else(
     assert catchall.sessions == 0
 
 
+@pytest.mark.parametrize(
+    "change",
+    [{"ca_certificate": ""}, {"auth_mechanism": "PLAIN"}, {"allow_plain_auth": "1"}],
+    ids=lambda change: next(iter(change)),
+)
+def test_the_stored_password_is_not_sent_in_another_way(
+    app: Flask, exim: EximServer, change: dict[str, str]
+) -> None:
+    number = a_login(app, exim)
+    answer = let_in(app).post(f"{LIST}{number}/form/test", data=exim_fields(exim, **change))
+    assert answer.status_code == 422
+    assert "enter the password again" in text(answer.text)
+
+
+def test_a_driver_that_there_is_not_is_not_tried_as_smtp(app: Flask, exim: EximServer) -> None:
+    number = a_login(app, exim)
+    answer = let_in(app).post(f"{LIST}{number}/form/test", data=exim_fields(exim, driver="owl"))
+    assert answer.status_code == 422
+    assert "Please choose one of" in text(answer.text)
+
+
 def test_a_wrong_password(app: Flask, exim: EximServer) -> None:
     number = a_login(app, exim)
     typed = exim_fields(exim, password="wrong-one", confirm_password="wrong-one")
