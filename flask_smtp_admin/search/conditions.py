@@ -21,7 +21,7 @@ from .language import Known, NotUnderstood, Reader
 KEY_LENGTH = 100
 """Characters of a subject that its search key holds."""
 
-_AGE = re.compile(r"(\d{1,5})\s*(min|m|h|d|w)", re.IGNORECASE)
+_AGE = re.compile(r"([0-9]{1,5})\s*(min|m|h|d|w)", re.IGNORECASE)
 _AGE_UNITS = {"m": "minutes", "min": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _TOP = "\U0010ffff"
 
@@ -114,12 +114,16 @@ def _folded(known: Known) -> dict[str, int]:
     return {caption.casefold(): number for number, caption in known.connections.items()}
 
 
+def _is_number(value: str) -> bool:
+    return value.isascii() and value.isdecimal() and len(value) <= 18
+
+
 def _connections_called(value: str, known: Known) -> list[int]:
     by_caption = _folded(known)
     folded = value.casefold()
     if folded in by_caption:
         return [by_caption[folded]]
-    if value.isdigit() and int(value) in known.connections:
+    if _is_number(value) and int(value) in known.connections:
         return [int(value)]
     stem = folded.rstrip("*")
     begun = [number for caption, number in by_caption.items() if stem and caption.startswith(stem)]
@@ -136,13 +140,13 @@ def code(code: Any, enhanced: Any, *, indexed: bool) -> Reader:
     """A word that takes a reply code, a class of them, or an enhanced code."""
 
     def criterion(value: str, _: Known) -> Criterion:
-        if re.fullmatch(r"[2-5]\d\d", value):
+        if re.fullmatch(r"[2-5][0-9]{2}", value):
             test = code == int(value)
             return Criterion(where=test, streams=(test,) if indexed else ())
         if re.fullmatch(r"[2-5]xx", value, re.IGNORECASE):
             first = int(value[0]) * 100
             return Criterion(where=code.between(first, first + 99))
-        if re.fullmatch(r"[245]\.\d{1,3}\.\d{1,3}", value):
+        if re.fullmatch(r"[245]\.[0-9]{1,3}\.[0-9]{1,3}", value):
             return Criterion(where=enhanced == value)
         raise NotUnderstood(
             f"“{value}” is no reply code. Write three digits (code:451), a class (code:4xx) or an "
@@ -194,7 +198,7 @@ def number(column: Any) -> Reader:
     """A word that takes the number of a message."""
 
     def criterion(value: str, _: Known) -> Criterion:
-        if not value.isdecimal() or len(value) > 18:
+        if not _is_number(value):
             raise NotUnderstood(f"“{value}” is no number of a message. Write id:1204.")
         test = column == int(value)
         return Criterion(where=test, ids=sa.select(column.class_.id).where(test))

@@ -21,6 +21,9 @@ from flask_smtp_admin.wording import listed
 
 LONGEST = 500
 """Characters of a search; what goes beyond is refused."""
+MOST_TERMS = 20
+"""Terms of a search; each may cost the database a query."""
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _TOKEN = re.compile(r'(?:(?P<key>[A-Za-z][A-Za-z-]*):)?(?:"(?P<quoted>[^"]*)"?|(?P<plain>\S*))')
 
 
@@ -71,8 +74,14 @@ class Search:
 
     @property
     def criteria(self) -> list[Criterion]:
-        """The conditions of all terms but ``status:``."""
-        return [one.criterion for one in self.terms if one.word != "status"]
+        """The conditions of all terms but ``status:``; several times become one span."""
+        found = [one.criterion for one in self.terms if one.word != "status"]
+        since = max((c.since for c in found if c.since is not None), default=None)
+        until = min((c.until for c in found if c.until is not None), default=None)
+        rest = [c for c in found if c.since is None and c.until is None]
+        if since is None and until is None:
+            return rest
+        return [*rest, Criterion(since=since, until=until)]
 
     def without_word(self, word: str) -> str:
         """Return the text of the search without the terms of a word; as typed if it has none."""
@@ -122,10 +131,18 @@ def read(text: str, language: Language, known: Known) -> Search:
     """Read a search. What is not understood becomes a sentence in ``problems``."""
     if len(text) > LONGEST:
         return Search(text, problems=(f"The search is longer than {LONGEST} characters.",))
+    if _CONTROL.search(text):
+        return Search(
+            _CONTROL.sub("\ufffd", text),
+            problems=("The search holds a control character; type it again.",),
+        )
+    tokens = list(_tokens(text))
+    if len(tokens) > MOST_TERMS:
+        return Search(text, problems=(f"The search has more than {MOST_TERMS} terms.",))
     terms: list[Term] = []
     statuses: list[Any] = []
     problems: list[str] = []
-    for word, value in _tokens(text):
+    for word, value in tokens:
         try:
             terms.append(_read_term(word, value, language, known, statuses))
         except NotUnderstood as error:

@@ -142,6 +142,32 @@ def test_a_connection_is_its_caption_the_start_of_it_or_its_number() -> None:
     assert streams("connection:none") == 1
 
 
+@pytest.mark.parametrize("value", ["²", "①", "٢", "9" * 400])
+@pytest.mark.parametrize("word", ["connection", "id"])
+def test_what_only_looks_like_a_number_is_none(word: str, value: str) -> None:
+    assert len(read(f"{word}:{value}").problems) == 1
+
+
+@pytest.mark.parametrize("text", ["order\x00", "to:\x00", "subject:a\x07b", 'id:"\x7f"'])
+def test_control_characters_are_refused(text: str) -> None:
+    found = read(text)
+    assert found.problems == ("The search holds a control character; type it again.",)
+    assert "\x00" not in found.text
+
+
+def test_the_number_of_terms_is_bounded() -> None:
+    assert not read("after:1d " * 20).problems
+    assert read("after:1d " * 21).problems == ("The search has more than 20 terms.",)
+
+
+def test_several_times_are_one_span() -> None:
+    found = read("after:3d after:1d before:1h order before:2h")
+    words, span = found.criteria
+    assert (span.since, span.until) == (later(days=-1), later(hours=-2))
+    assert words.where is not None
+    assert read("order").criteria[0].since is None
+
+
 def test_a_term_can_be_left_out() -> None:
     found = read('to:ann subject:"your order" code:4xx')
     assert found.without(found.terms[1]) == "to:ann code:4xx"
