@@ -225,7 +225,9 @@ def _read_all(given: Iterable[Address], field_name: str) -> list[MailAddress]:
 
 
 def _no_sender() -> MessageError:
-    return MessageError("The message has no sender: set one, or configure a default sender.")
+    return MessageError(
+        "The message has no sender: set one, or MAIL_DEFAULT_SENDER in the configuration."
+    )
 
 
 def _return_path(envelope_from: str | None, sender: MailAddress) -> str:
