@@ -613,4 +613,4 @@ def test_the_first_paragraph_of_a_body_is_not_its_head(how: Any, body: str) -> N
         assert addresses(frozen) == ["b@example.test"]
         assert frozen.reply_to == ""
         assert not {"bcc", "reply-to", "content-type"} & {name.lower() for name in got}
-        assert got.get_payload().replace("\r\n", "\n") == body
+        assert str(got.get_payload()).replace("\r\n", "\n") == body
