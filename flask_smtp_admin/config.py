@@ -77,7 +77,9 @@ class Config:
     )
     timezone: str = _key("UTC", "IANA name of the time zone in which the pages show times.")
     base_url: str | None = _key(
-        None, "Address of the application as its users see it, for links in messages and events."
+        None,
+        "Address of the application as its users see it. It is named in test messages, and begins "
+        "the links of later notices.",
     )
     capture_flask_mail: bool = _key(
         True, "Whether messages of a plain `flask_mail.Mail` go through the outbox."

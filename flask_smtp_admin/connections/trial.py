@@ -117,8 +117,9 @@ def _test_message(connection: Connection, endpoint: Endpoint, core: Core, to: st
     now = core.now()
     local = now.astimezone(core.config.zone)
     site = core.config.site_name or "this application"
+    address = f", sent from {core.config.base_url}" if core.config.base_url else ""
     text = (
-        f"This is a test message from {site}.\n\n"
+        f"This is a test message from {site}{address}.\n\n"
         f"It came through the connection “{connection.caption or 'not saved yet'}” "
         f"({endpoint.label}), sent by a person\nwho pressed “Test” on "
         f"{wording.WEEKDAYS[local.weekday()]} at {local:%H:%M} ({core.config.timezone}).\n\n"

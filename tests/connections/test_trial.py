@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from email import message_from_bytes
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -53,6 +55,15 @@ def test_a_real_message(core: Core, catchall: CatchAll) -> None:
     assert caught.recipients == ("ann@example.test",)
     assert b"Auto-Submitted: auto-generated" in caught.content
     assert b"Subject: Test message" in caught.content
+
+
+def test_a_test_message_names_the_application_s_address(tmp_path: Path, catchall: CatchAll) -> None:
+    url = f"sqlite:///{tmp_path / 'outbox.sqlite3'}"
+    with a_core(url, base_url="https://shop.example.test", site_name="Shop") as (core, _heard):
+        connection = stored(core, host=catchall.host, port=catchall.port, encryption="none")
+        assert tried(core, connection, "ann@example.test").delivered
+    text = message_from_bytes(catchall.messages[0].content).get_payload(decode=True)
+    assert b"from Shop, sent from https://shop.example.test." in text
 
 
 def test_exim_over_tls_with_a_login(core: Core, exim: EximServer) -> None:
