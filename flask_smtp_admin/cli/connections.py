@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TextIO
 
 import click
 import sqlalchemy as sa
@@ -10,11 +10,17 @@ import sqlalchemy as sa
 from flask_smtp_admin import connections, wording
 from flask_smtp_admin.core import Core
 from flask_smtp_admin.errors import InvalidConnection, UnknownConnection
-from flask_smtp_admin.models import Connection
+from flask_smtp_admin.models import AuthMechanism, Connection
 from flask_smtp_admin.smtp import ProbeReport, Step
 
 from .group import current_state, smtp_admin_cli
 
+OPTIONS = {
+    "ca_certificate": "ca-file",
+    "fallback_id": "fallback",
+    "sender_patterns": "sender-pattern",
+}
+"""The fields whose options have another name."""
 SIGNS = {"ok": "✓", "failed": "✗", "skipped": "-"}
 
 
@@ -70,27 +76,75 @@ LABELS = {"none": "no encryption", "starttls": "STARTTLS", "implicit": "SSL/TLS"
     envvar="SMTP_ADMIN_CONNECTION_PASSWORD",
     help="Better left to the question or the variable: other users see a command's options.",
 )
+@click.option(
+    "--auth-mechanism",
+    type=click.Choice([mechanism.value for mechanism in AuthMechanism], case_sensitive=False),
+    help="Default: auto, the best that the server offers.",
+)
+@click.option("--allow-plain-auth", is_flag=True, help="Send the password without encryption.")
+@click.option(
+    "--ca-file",
+    type=click.File(encoding="utf-8", errors="replace"),
+    help="Certificate in PEM format, of a private authority or of the server.",
+)
+@click.option(
+    "--sender-pattern",
+    "sender_patterns",
+    multiple=True,
+    help="Carry what this sender sends: an address, or *@example.org. May be repeated.",
+)
+@click.option("--fallback", help="Number or caption of the connection that takes over.")
+@click.option("--driver", help="Default: smtp; others are those that the application registers.")
+@click.option("--limit-per-minute", help="Messages at most a minute.")
+@click.option("--limit-per-hour", help="Messages at most an hour.")
+@click.option("--limit-per-day", help="Messages at most a day.")
+@click.option("--max-sessions", help="SMTP sessions at the same time, over all workers.")
+@click.option("--messages-per-session", help="Messages after which a session is closed.")
+@click.option("--max-attempts", help="Tries of a message. Default: SMTP_ADMIN_MAX_ATTEMPTS.")
+@click.option("--connect-timeout", help="Seconds to connect.")
+@click.option("--reply-timeout", help="Seconds to wait for a reply.")
+@click.option("--final-timeout", help="Seconds to wait for the reply to a whole message.")
+@click.option("--session-deadline", help="Seconds after which a session ends in any case.")
 @click.option("--disabled", is_flag=True, help="Store it without using it.")
-def add_command(username: str, password: str | None, disabled: bool, **fields: Any) -> None:
-    """Add a connection."""
+def add_command(
+    username: str,
+    password: str | None,
+    sender_patterns: tuple[str, ...],
+    ca_file: TextIO | None,
+    fallback: str | None,
+    disabled: bool,
+    **fields: Any,
+) -> None:
+    """Add a connection. What is not said has the default of the page's form."""
+    core = current_state().core
+    fallback_id = None if fallback is None else find_connection(core, fallback).id
     if username and password is None:
         password = click.prompt("Password", hide_input=True, confirmation_prompt=True)
-    core = current_state().core
     try:
         number = connections.create(
             core,
             {
-                **fields,
+                **{name: value for name, value in fields.items() if value is not None},
                 "username": username,
                 "use_auth": bool(username),
                 "password": password or "",
+                "sender_patterns": "\n".join(sender_patterns),
+                "ca_certificate": None if ca_file is None else ca_file.read(),
+                "fallback_id": fallback_id,
                 "enabled": not disabled,
             },
         )
     except InvalidConnection as error:
-        lines = [f"{name.replace('_', '-')}: {words}" for name, words in error.errors.items()]
-        raise click.ClickException("\n       ".join(lines)) from error
+        raise click.ClickException("\n       ".join(_lines(error))) from error
     click.echo(f"Connection {number} is stored. Try it: flask smtp-admin test {number}")
+
+
+def _lines(error: InvalidConnection) -> list[str]:
+    """Return the sentence of each field, under the name of its option."""
+    return [
+        f"{OPTIONS.get(name, name.replace('_', '-'))}: {words}"
+        for name, words in error.errors.items()
+    ]
 
 
 @connections_group.command("enable")
@@ -98,7 +152,7 @@ def add_command(username: str, password: str | None, disabled: bool, **fields: A
 def enable_command(connection: str) -> None:
     """Enable CONNECTION, given by its number or caption."""
     core = current_state().core
-    found = _find(core, connection)
+    found = find_connection(core, connection)
     changed = connections.enable(core, found.id)
     click.echo(f"“{found.caption}” {'is enabled' if changed else 'was enabled already'}.")
 
@@ -108,7 +162,7 @@ def enable_command(connection: str) -> None:
 def disable_command(connection: str) -> None:
     """Disable CONNECTION, given by its number or caption, unless it is the only enabled one."""
     core = current_state().core
-    found = _find(core, connection)
+    found = find_connection(core, connection)
     changed = connections.disable(core, found.id)
     click.echo(f"“{found.caption}” {'is disabled' if changed else 'was disabled already'}.")
 
@@ -122,7 +176,7 @@ def test_command(connection: str | None, to: str) -> None:
     CONNECTION is a number or a caption. Without --to nothing is sent. Ends with 1 when it fails.
     """
     core = current_state().core
-    found = _find(core, connection) if connection is not None else _first(core)
+    found = find_connection(core, connection) if connection is not None else _first(core)
     endpoint = connections.trial_endpoint(found, core)
     click.echo(f"Testing “{found.caption}” at {endpoint.label}")
     report = connections.run(found, endpoint, core, to=to, on_stage=_show)
@@ -151,7 +205,7 @@ def _show_end(report: ProbeReport) -> None:
         click.echo(f"  {number}. {advice}")
 
 
-def _find(core: Core, wanted: str) -> Connection:
+def find_connection(core: Core, wanted: str) -> Connection:
     """Return the connection of a number or caption; a caption of digits wins over a number."""
     with core.database.session() as session:
         found = session.scalars(sa.select(Connection)).all()

@@ -6,6 +6,7 @@ Owns the commands. What they find is written in the search language of the pages
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 import click
@@ -20,6 +21,7 @@ from flask_smtp_admin.paging import Criterion
 from flask_smtp_admin.search import MESSAGES, Known
 from flask_smtp_admin.wording import Count, agreeing, counted, relative
 
+from .connections import find_connection
 from .group import current_state, smtp_admin_cli
 
 UNSENT = MESSAGES.statuses["unsent"]
@@ -89,6 +91,23 @@ def hold_command(words: tuple[str, ...], everything: bool) -> None:
 def release_command(words: tuple[str, ...], everything: bool) -> None:
     """Put held messages back into the queue."""
     _act(words, everything, outbox.release, ("was released", "were released"))
+
+
+@queue_group.command("move")
+@click.argument("target", metavar="CONNECTION")
+@_acting
+def move_command(target: str, words: tuple[str, ...], everything: bool) -> None:
+    """Have waiting and held messages carried by CONNECTION, given by its number or caption."""
+    core = current_state().core
+    found = find_connection(core, target)
+    done = f"moved to “{found.caption}”"
+    _act(words, everything, partial(_move, found.id), (f"was {done}", f"were {done}"))
+    if not found.enabled:
+        click.echo("It is disabled, so that they wait until it is enabled.")
+
+
+def _move(connection_id: int, core: Core, *where: sa.ColumnElement[bool]) -> int:
+    return outbox.move_to(core, connection_id, *where)
 
 
 @queue_group.command("delete")

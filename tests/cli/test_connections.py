@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import trustme
 from click.testing import Result
 from flask import Flask
 
+from flask_smtp_admin.cli.connections import OPTIONS
+from flask_smtp_admin.connections import FIELDS
 from flask_smtp_admin.models import Connection
 from tests.apps import core_of, rows_of
 from tests.servers.catchall import CatchAll
@@ -40,6 +45,69 @@ def test_add_says_what_is_wrong(app: Flask) -> None:
     result = run(app, *ADD, "--port", "70000")
     assert result.exit_code == 1
     assert "port: Please enter an SMTP port between 1 and 49151." in result.output
+    assert rows_of(app, Connection) == []
+
+
+def test_add_takes_every_field_of_the_form(app: Flask, tmp_path: Path) -> None:
+    assert run(app, *ADD, "--encryption", "none").exit_code == 0
+    numbers = {
+        "limit_per_minute": 5,
+        "limit_per_hour": 50,
+        "limit_per_day": 500,
+        "max_sessions": 3,
+        "messages_per_session": 7,
+        "max_attempts": 4,
+        "connect_timeout": 11,
+        "reply_timeout": 12,
+        "final_timeout": 13,
+        "session_deadline": 14,
+    }
+    options = [f"--{name.replace('_', '-')}={value}" for name, value in numbers.items()]
+    authority = tmp_path / "authority.pem"
+    authority.write_bytes(trustme.CA().cert_pem.bytes())
+    result = run(
+        app,
+        *(*ADD, "--caption", "Bulk", "--username", "shop", "--password", "s3cret", *options),
+        *("--auth-mechanism", "cram-md5", "--allow-plain-auth", "--ca-file", str(authority)),
+        *("--sender-pattern", "news@example.org", "--sender-pattern", "*@bulk.example.org"),
+        *("--fallback", "main", "--driver", "smtp", "--disabled"),
+    )
+    assert result.exit_code == 0, result.output
+    row = rows_of(app, Connection)[1]
+    assert {name: row[name] for name in numbers} == numbers
+    assert row["auth_mechanism"] == "CRAM-MD5"
+    assert row["allow_plain_auth"]
+    assert row["ca_certificate"] == authority.read_text().strip()
+    assert row["sender_patterns"] == "news@example.org\n*@bulk.example.org"
+    assert row["fallback_id"] == 1
+    assert not row["enabled"]
+
+
+def test_every_field_of_the_form_has_an_option(app: Flask) -> None:
+    shown = run(app, "connections", "add", "--help").output
+    of_another_name = {**OPTIONS, "use_auth": "username", "enabled": "disabled"}
+    for name in FIELDS:
+        assert f"--{of_another_name.get(name, name.replace('_', '-'))}" in shown
+
+
+def test_add_names_the_option_that_is_wrong(app: Flask, tmp_path: Path) -> None:
+    text = tmp_path / "text.pem"
+    text.write_bytes(b"\xff no certificate")
+    result = run(
+        app,
+        *(*ADD, "--ca-file", str(text), "--sender-pattern", "nonsense", "--driver", "pigeon"),
+        *("--limit-per-day", "many"),
+    )
+    assert result.exit_code == 1
+    for start in (
+        "ca-file: This is no",
+        "sender-pattern: “nonsense”",
+        "driver: ",
+        "limit-per-day: ",
+    ):
+        assert start in result.output
+    unknown = run(app, *ADD, "--fallback", "nobody")
+    assert "There is no connection 'nobody'." in unknown.output
     assert rows_of(app, Connection) == []
 
 

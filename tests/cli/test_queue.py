@@ -6,7 +6,7 @@ import pytest
 from flask import Flask
 
 from flask_smtp_admin import paging
-from flask_smtp_admin.models import Status
+from flask_smtp_admin.models import Message, Status
 from tests.web.lists import Stored, open_to, store
 
 
@@ -60,6 +60,24 @@ def test_messages_are_held_released_and_retried(stored: Stored) -> None:
     assert run(stored, "release", "status:held") == (0, "2 messages were released.\n")
     assert run(stored, "retry", "--all") == (0, "4 messages are due now.\n")
     assert stored.status(stored.failed) is Status.QUEUED
+
+
+def test_messages_are_moved_to_another_connection(stored: Stored) -> None:
+    assert run(stored, "move", "bulk", "to:bob") == (0, "1 message was moved to “Bulk”.\n")
+    assert stored.column(stored.waiting, Message.connection_id) == stored.bulk.id
+    assert stored.column(stored.waiting, Message.pinned)
+    assert stored.column(stored.deferred, Message.connection_id) == stored.main.id
+
+
+def test_a_move_needs_a_connection_that_there_is_and_says_when_it_is_disabled(
+    stored: Stored,
+) -> None:
+    code, output = run(stored, "move", "nobody", "to:bob")
+    assert code == 1
+    assert "“Main” and “Bulk”" in output
+    assert run(stored, "move", "Bulk")[0] == 2
+    stored.app.test_cli_runner().invoke(args=["smtp-admin", "connections", "disable", "Bulk"])
+    assert "until it is enabled" in run(stored, "move", "Bulk", "to:bob")[1]
 
 
 def test_all_means_all_however_many(stored: Stored, monkeypatch: pytest.MonkeyPatch) -> None:
