@@ -11,6 +11,7 @@ is registered in another way has no action and is refused. The function's name i
 from __future__ import annotations
 
 import hmac
+import ipaddress
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -186,19 +187,52 @@ def _require_secret_key() -> None:
         )
 
 
-@blueprint.after_request
+@blueprint.after_app_request
 def add_headers(response: Response) -> Response:
-    """Put the security headers on every answer, and keep pages out of caches."""
+    """Put the security headers on every answer below our prefix, and keep pages out of caches.
+
+    Asked by path, since Flask answers some requests before it knows whose they are: a method that
+    an address does not take, or a slash that is missing.
+    """
+    if not _ours():
+        return response
     for name, value in HEADERS.items():
         response.headers[name] = value
-    if declared_action(request.endpoint) != OPEN:
+    if response.status_code >= 400 or declared_action(request.endpoint) != OPEN:
         response.headers["Cache-Control"] = "no-store"
     return response
+
+
+def _ours() -> bool:
+    if blueprint.name in request.blueprints:
+        return True
+    prefix = state().url_prefix.rstrip("/")
+    return bool(prefix) and f"{request.path}/".startswith(f"{prefix}/")
 
 
 def client() -> str:
     """Return what tells one user from another, as far as these pages can know it.
 
-    Flask-Login keeps the user's number in the session; without it, the address has to do.
+    Flask-Login keeps the user's number in the session, and sessions that are stored on the server
+    have a number of their own. Otherwise the address has to do; of an IPv6 address the first 64
+    bits, since one client has all the others to itself (RFC 4291, section 2.5.1).
     """
-    return f"{request.remote_addr} {session.get('_user_id', '')}"
+    user = session.get("_user_id")
+    if user:
+        return f"user {user}"
+    number = getattr(session, "sid", None)
+    if number and not session.new:
+        return f"session {number}"
+    return f"address {_network(request.remote_addr or '')}"
+
+
+def _network(address: str) -> str:
+    try:
+        found = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if isinstance(found, ipaddress.IPv4Address):
+        return address
+    if found.ipv4_mapped is not None:
+        return str(found.ipv4_mapped)
+    return str(ipaddress.IPv6Network((found, 64), strict=False))

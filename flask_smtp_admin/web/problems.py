@@ -38,6 +38,7 @@ def problem(
         sentence=sentence,
         steps=steps,
         back=back,
+        open=access.declared_action(request.endpoint) == access.OPEN,
     )
     return page, status
 

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from functools import partial
 
 import pytest
-from flask import Flask
+from flask import Flask, Request
+from flask.sessions import SecureCookieSession, SessionInterface
 from flask_wtf import CSRFProtect
 
 from flask_smtp_admin.web import access
@@ -117,6 +118,54 @@ def test_headers_are_on_every_answer(app: Flask) -> None:
         assert answer.headers["X-Frame-Options"] == "DENY"
         answer.close()
     assert answers[0].headers["Cache-Control"] == "no-store"
+
+
+def test_headers_are_on_what_is_answered_before_the_guard(app: Flask) -> None:
+    app.add_url_rule("/smtp-administration", "other", lambda: "the host's own")
+    client = app.test_client()
+    answers = [
+        client.open(LIST, method="PROPFIND"),
+        client.get(f"{PREFIX}/queue"),
+        client.get(PREFIX),
+        client.get(f"{PREFIX}/static/nope"),
+    ]
+    assert [answer.status_code for answer in answers] == [405, 308, 308, 404]
+    for answer in answers:
+        assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+        assert answer.headers["Cache-Control"] == "no-store"
+        assert "Connections" not in answer.text
+    for path in ("/smtp-administration", "/elsewhere"):
+        assert "Content-Security-Policy" not in client.get(path).headers
+
+
+def test_a_client_is_a_user_a_session_or_a_network(app: Flask) -> None:
+    class Stored(SecureCookieSession):
+        sid = "s1"
+
+    class Kept(SessionInterface):
+        def __init__(self, session: SecureCookieSession) -> None:
+            self.session = session
+
+        def open_session(self, app: Flask, request: Request) -> SecureCookieSession:
+            return self.session
+
+    def client_of(address: str, session: SecureCookieSession) -> str:
+        app.session_interface = Kept(session)
+        with app.test_request_context(environ_base={"REMOTE_ADDR": address}):
+            return access.client()
+
+    nobody, ann = SecureCookieSession(), SecureCookieSession({"_user_id": "7"})
+    assert client_of("192.0.2.1", ann) == client_of("192.0.2.2", ann)
+    assert client_of("192.0.2.1", nobody) != client_of("192.0.2.2", nobody)
+    assert client_of("2001:db8::1", nobody) == client_of("2001:db8::ffff:1", nobody)
+    assert client_of("2001:db8::1", nobody) != client_of("2001:db8:0:1::1", nobody)
+    assert client_of("::ffff:192.0.2.1", nobody) == client_of("192.0.2.1", nobody)
+    assert client_of("unix:", nobody) == "address unix:"
+    old, new = Stored(), Stored()
+    old.new, new.new = False, True
+    assert client_of("192.0.2.1", old) == client_of("192.0.2.2", old)
+    assert client_of("192.0.2.1", new) == client_of("192.0.2.1", nobody)
 
 
 def test_nothing_is_inline(app: Flask) -> None:
