@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from copy import copy
 from datetime import datetime, timezone
 from typing import Any
 
@@ -91,6 +92,13 @@ class Database:
         self._engine = engine
         self._joined = joined
         self._prepare = prepare
+        self._in_use: Callable[[], AbstractContextManager[object]] = nullcontext
+
+    def watched(self, in_use: Callable[[], AbstractContextManager[object]]) -> Database:
+        """Return the same database, each of whose uses happens inside ``in_use()``."""
+        twin = copy(self)
+        twin._in_use = in_use  # noqa: SLF001  (its own kind)
+        return twin
 
     @property
     def is_hosts(self) -> bool:
@@ -123,7 +131,7 @@ class Database:
 
         :raises OutboxUnavailable: the database cannot be reached, or has no tables.
         """
-        with explained(), _connected(self._prepared()) as connection:
+        with self._in_use(), explained(), _connected(self._prepared()) as connection:
             yield connection
 
     @contextmanager
@@ -132,7 +140,7 @@ class Database:
 
         :raises OutboxUnavailable: as for :meth:`read`.
         """
-        with explained(), _connected(self._prepared()) as connection:
+        with self._in_use(), explained(), _connected(self._prepared()) as connection:
             if connection.in_transaction():
                 with connection.begin_nested():
                     yield connection
@@ -149,6 +157,7 @@ class Database:
         :raises OutboxUnavailable: as for :meth:`read`.
         """
         with (
+            self._in_use(),
             explained(),
             Session(
                 self._prepared(), expire_on_commit=False, join_transaction_mode="create_savepoint"

@@ -11,11 +11,13 @@ import logging
 import os
 import threading
 import weakref
+from dataclasses import replace
 
 import sqlalchemy as sa
 
 from ..core import Core
 from ..worker import Worker
+from .forking import ForkGate
 
 logger = logging.getLogger(__name__)
 
@@ -28,6 +30,7 @@ class EmbeddedBell:
 
     def __init__(self, core: Core) -> None:
         self._core = core
+        self._gate = ForkGate()
         self._engine: sa.Engine | None = None
         self._has_ended = False
         self._is_registered = False
@@ -55,7 +58,8 @@ class EmbeddedBell:
 
     def _start(self) -> None:
         self._engine = self._core.database.bare_engine
-        worker = Worker(self._core, kind="embedded")
+        core = replace(self._core, database=self._core.database.watched(self._gate.use))
+        worker = Worker(core, kind="embedded")
         thread = threading.Thread(target=worker.run, name="smtp-admin-worker", daemon=True)
         if not self._is_registered:
             atexit.register(self._finish)
