@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from flask_smtp_admin.errors import BadHeader, MessageError
 from flask_smtp_admin.smtp import headers
+from flask_smtp_admin.smtp.bounds import MAX_NAME, check_fields, check_length
 from flask_smtp_admin.smtp.text import has_control
 
 _BARE_LINE_END_BYTES = re.compile(rb"\r\n|\r|\n")
@@ -104,6 +105,7 @@ def attachment_body(part: Attached) -> Body:
         raise BadHeader(f"Content-Disposition: {part.disposition!r} is not a disposition.")
     disposition = part.disposition
     if part.filename:
+        check_length("Content-Disposition (the file name)", part.filename, MAX_NAME)
         disposition += headers.parameter("Content-Disposition", "filename", part.filename)
     written = [
         ("Content-Type", content_type),
@@ -112,6 +114,7 @@ def attachment_body(part: Attached) -> Body:
     ]
     if part.content_id:
         written.append(("Content-ID", f"<{check_content_id(part.content_id)}>"))
+    check_fields(part.headers.items())
     for name, value in part.headers.items():
         if headers.check_name(name).lower() in _OURS:
             raise BadHeader(f"{name}: give it as the part's own field, not among its headers.")

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import idna
 
 from flask_smtp_admin.errors import BadAddress, BadHeader
+from flask_smtp_admin.smtp.bounds import MAX_HEADER, MAX_NAME, check_length
 from flask_smtp_admin.smtp.text import has_control
 
 Address = str | tuple[str, str]
@@ -62,10 +63,12 @@ def read_address(given: Address, field: str) -> MailAddress:
     :raises BadAddress: for anything else that is not one address.
     """
     if isinstance(given, str):
+        check_length(field, given, MAX_HEADER)
         _refuse_control(given, field)
         name, spec = _split(given, field)
     else:
         name, spec = _pair(given, field)
+    check_length(f"{field} (the name)", name, MAX_NAME)
     local, domain = read_spec(spec, field)
     return MailAddress(name, local, domain)
 
@@ -74,6 +77,8 @@ def _pair(given: object, field: str) -> tuple[str, str]:
     if not isinstance(given, tuple) or len(given) != 2:
         raise BadAddress(f"{field}: {given!r} is not an address; give a text or (name, address).")
     name, spec = given[0] or "", given[1]
+    check_length(f"{field} (the name)", name, MAX_NAME)
+    check_length(field, spec, MAX_HEADER)
     _refuse_control(name, field)
     _refuse_control(spec, field)
     return name.strip(), spec.strip(" ")

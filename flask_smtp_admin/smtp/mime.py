@@ -25,6 +25,7 @@ from flask_smtp_admin.errors import (
 )
 from flask_smtp_admin.smtp import headers, standard
 from flask_smtp_admin.smtp.bodies import Attached, Body, body_of, field_lines
+from flask_smtp_admin.smtp.bounds import MAX_SUBJECT, check_count, check_fields, check_length
 from flask_smtp_admin.smtp.mailaddress import Address, MailAddress, read_address
 
 RecipientKind = Literal["to", "cc", "bcc"]
@@ -119,7 +120,8 @@ def freeze(
     *now* (aware) is the date of a message that has none.
 
     :raises NoRecipients: when To, Cc and Bcc are empty.
-    :raises BadHeader: for a control character, or a header that would not be read back as meant.
+    :raises BadHeader: for a control character, a header that would not be read back as meant, or
+        more than :mod:`flask_smtp_admin.smtp.bounds` allows.
     :raises BadAddress: for an address that no server would take.
     :raises MessageTooLarge: above *max_bytes*.
     :raises MessageError: without a sender and a *default_sender*.
@@ -170,6 +172,9 @@ def _plan_of_draft(draft: Draft, now: datetime, default_sender: Address | None) 
     if not given:
         raise _no_sender()
     sender = read_address(given, "From")
+    check_length("Subject", draft.subject, MAX_SUBJECT)
+    check_fields(draft.headers.items())
+    check_count(sum(map(len, (draft.to, draft.cc, draft.bcc, _several(draft.reply_to)))))
     extra, message_id, reply_to = [], draft.message_id, draft.reply_to
     for name, value in draft.headers.items():
         lower = headers.check_name(name).lower()
@@ -257,6 +262,7 @@ def _message_id(given: str | None, sender: MailAddress) -> str:
 
 def _plan_of_message(message: Message, now: datetime, default_sender: Address | None) -> _Plan:
     taken = standard.take_apart(message)
+    check_length("Subject", taken.text("subject"), MAX_SUBJECT)
     senders = taken.addresses("from")
     if not senders:
         if not default_sender:
@@ -287,6 +293,7 @@ def _plan_of_message(message: Message, now: datetime, default_sender: Address | 
 
 
 def _write(plan: _Plan, max_bytes: int) -> FrozenMessage:
+    check_count(sum(map(len, (plan.to, plan.cc, plan.bcc, plan.reply_to))))
     recipients = _recipients(plan)
     if not recipients:
         raise NoRecipients("The message has no recipient: name somebody in To, Cc or Bcc.")

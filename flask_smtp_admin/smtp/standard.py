@@ -13,15 +13,14 @@ from collections.abc import Iterator
 from datetime import datetime
 from email import policy
 from email.generator import BytesGenerator
-from email.header import decode_header, make_header
-from email.headerregistry import Address, AddressHeader, HeaderRegistry
 from email.message import EmailMessage, Message
 from email.utils import parsedate_to_datetime
 from io import BytesIO
-from typing import cast
 
-from flask_smtp_admin.errors import BadAddress, BadHeader
+from flask_smtp_admin.errors import BadHeader
+from flask_smtp_admin.smtp.addresslist import decoded, read_list
 from flask_smtp_admin.smtp.bodies import Body, encode_text
+from flask_smtp_admin.smtp.bounds import check_fields
 from flask_smtp_admin.smtp.headers import check_name
 from flask_smtp_admin.smtp.mailaddress import MailAddress, read_address
 from flask_smtp_admin.smtp.text import has_control
@@ -38,8 +37,6 @@ _CONTENT_FIELDS = frozenset(
 # A fold that RFC 5322 knows: a line end, white space, and then something on the same line.
 _FOLD = re.compile(r"\r?\n(?=[ \t]+[^ \t\r\n])")
 _EMPTY_GROUP = re.compile(r'[^<>@,;:"]*:\s*;')
-
-_registry = HeaderRegistry()
 
 
 class Taken:
@@ -82,10 +79,7 @@ class Taken:
         for raw, _ in self._of(field):
             if not raw.strip() or _EMPTY_GROUP.fullmatch(raw.strip()):
                 continue
-            parsed = _parse(raw)
-            if not parsed:
-                raise BadAddress(f"{label}: {raw!r} is not an address.")
-            found += [read_address((one.display_name, one.addr_spec), label) for one in parsed]
+            found += [read_address(pair, label) for pair in read_list(raw, label)]
         return found
 
     def others(self) -> list[tuple[str, str]]:
@@ -99,8 +93,9 @@ def take_apart(message: Message) -> Taken:
     """*message* as texts and bytes.
 
     :raises BadHeader: for a control character in any header of any part, and for a field that may
-        be there once but is there twice.
+        be there once but is there twice, and for headers that are too long.
     """
+    check_fields((name, str(value)) for part in message.walk() for name, value in part.raw_items())
     for part in message.walk():
         for name, value in part.raw_items():
             _checked(name, value)
@@ -110,11 +105,6 @@ def take_apart(message: Message) -> Taken:
         if names.count(name) > 1:
             raise BadHeader(f"{name.title()}: it is there twice.")
     return Taken(texts, _body(message))
-
-
-def _parse(raw: str) -> tuple[Address, ...]:
-    # The registry makes the class up at run time, out of AddressHeader and its base.
-    return cast("AddressHeader", _registry("To", raw)).addresses
 
 
 def _checked(name: str, value: object) -> str:
@@ -135,17 +125,10 @@ def _texts(name: str, value: object) -> tuple[str, str]:
     with contextlib.suppress(UnicodeError):
         # raw_items of a message that was read from bytes has its octets as surrogates.
         raw = raw.encode("ascii", "surrogateescape").decode()
-    text = _decoded(raw) if not hasattr(value, "fold") else raw
+    text = decoded(raw) if not hasattr(value, "fold") else raw
     if has_control(text):
         raise BadHeader(f"{name}: {text!r} holds a control character; remove it.")
     return raw, text
-
-
-def _decoded(raw: str) -> str:
-    try:
-        return str(make_header(decode_header(raw)))
-    except (LookupError, UnicodeError, ValueError) as error:
-        raise BadHeader(f"{raw!r} is encoded in a way that cannot be read.") from error
 
 
 def _body(message: Message) -> Body:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from email import message_from_bytes, message_from_string, policy
 from email.header import Header, decode_header, make_header
+from email.headerregistry import HeaderRegistry
 from email.message import EmailMessage, Message
 from email.mime.text import MIMEText
 from email.utils import getaddresses
@@ -24,6 +25,7 @@ from flask_smtp_admin.errors import (
     NoRecipients,
 )
 from flask_smtp_admin.smtp import Draft, FrozenMessage, Part, freeze
+from flask_smtp_admin.smtp.addresslist import read_list
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=timezone.utc)
 
@@ -614,3 +616,99 @@ def test_the_first_paragraph_of_a_body_is_not_its_head(how: Any, body: str) -> N
         assert frozen.reply_to == ""
         assert not {"bcc", "reply-to", "content-type"} & {name.lower() for name in got}
         assert str(got.get_payload()).replace("\r\n", "\n") == body
+
+
+# ---------------------------------------------------------------- bounds
+
+
+def old(**headers: str) -> Message:
+    message = Message()
+    for name, value in {"From": "a@example.test", "To": "b@example.test", **headers}.items():
+        message[name] = value
+    message.set_payload("hi\n")
+    return message
+
+
+LONG = 10**6
+TOO_MUCH: dict[str, Callable[[], Draft | Message]] = {
+    "subject": lambda: draft(subject="x" * LONG),
+    "name": lambda: draft(to=(("x" * LONG, "b@example.test"),)),
+    "name in a text": lambda: draft(to=("x" * 3000 + " <b@example.test>",)),
+    "address": lambda: draft(to=("x" * LONG,)),
+    "header": lambda: draft(headers={"X-Thing": "x" * LONG}),
+    "headers": lambda: draft(headers={f"X-{n}": "x" * 6000 for n in range(100)}),
+    "file name": lambda: draft(attachments=(Part("x" * LONG, "image/png", b""),)),
+    "part header": lambda: draft(
+        attachments=(Part("x", "image/png", b"", headers={"X-Thing": "x" * LONG}),)
+    ),
+    "recipients": lambda: draft(to=("b@example.test",) * 6000, bcc=("c@example.test",) * 6000),
+    "encoded words": lambda: old(Subject="=?utf-8?q?a?= " * 50_000),
+    "decoded subject": lambda: old(Subject="x" * 6000),
+    "long list": lambda: old(To="a:" * 50_000),
+    "standard headers": lambda: old(**{f"X-{n}": "x" * 6000 for n in range(100)}),
+}
+
+
+@pytest.mark.parametrize("case", TOO_MUCH)
+def test_what_would_take_long_is_refused_with_its_size(case: str) -> None:
+    with pytest.raises(BadHeader, match=r"[\d,]+ (characters|addresses) and may have [\d,]+; "):
+        freeze(TOO_MUCH[case](), now=NOW)
+
+
+@pytest.mark.parametrize(
+    "to",
+    [
+        ", ".join(f"x{n}@example.test" for n in range(2000)) + '"' * 20_000,
+        "a:" * 30_000,
+        "(" * 900,
+        "(" * 60_000,
+        '"' * 60_000,
+        ", " * 30_000,
+        "   …:",
+        "a. " * 20_000 + "<b@example.test>",
+    ],
+    ids=lambda to: ascii(to[-10:]),
+)
+def test_what_the_parser_of_addresses_trips_over_is_a_bad_address(to: str) -> None:
+    with pytest.raises(BadAddress):
+        freeze(old(To=to), now=NOW)
+
+
+def test_a_lone_surrogate_in_a_standard_message_is_refused() -> None:
+    for name in ("From", "To", "Subject", "X-Thing"):
+        with pytest.raises(MessageError):
+            freeze(old(**{name: "\ud800 <b@example.test>"}), now=NOW)
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        "x@example.test",
+        "Jane Doe <x@example.test>",
+        '"Doe, Jane" <x@example.test>',
+        '"a" <x@example.test>',
+        "Jörg <x@example.test>",
+        "<x@example.test>",
+        "J. Doe <x@example.test>",
+        r'"a \"b\"" <x@example.test>',
+        "Jane (the one) <x@example.test>",
+        "Jane  Doe<x@example.test>",
+        "=?utf-8?q?J=C3=B6rg?= <x@example.test>",
+        "friends: x@example.test, Y <y@example.test>;",
+    ],
+)
+def test_lists_are_read_as_the_standard_library_reads_them(item: str) -> None:
+    raw = f"{item}, z@example.test,\t{item}"
+    wanted = HeaderRegistry()("To", raw).addresses  # type: ignore[attr-defined]
+    assert read_list(raw, "To") == [(one.display_name, one.addr_spec) for one in wanted]
+
+
+def test_the_pieces_of_an_encoded_name_are_joined() -> None:
+    """RFC 2047 section 6.2, where the standard library leaves a space between them."""
+    raw = "=?utf-8?q?J=C3=B6?= =?utf-8?q?rg?= <x@example.test>"
+    assert read_list(raw, "To") == [("Jörg", "x@example.test")]
+
+
+def test_many_recipients_of_a_standard_message_are_read() -> None:
+    to = ", ".join(f'"Doe, {n}" <x{n}@example.test>' for n in range(1800))
+    assert len(freeze(old(To=to), now=NOW).recipients) == 1800
