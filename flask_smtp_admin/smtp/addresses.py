@@ -19,17 +19,18 @@ def _networks(*texts: str) -> tuple[_Network, ...]:
 
 
 # Never, for anybody: "this network", link-local with the cloud metadata services, the metadata
-# services at other addresses (AWS, Google, Alibaba, Oracle), multicast, reserved and broadcast.
+# services at other addresses (AWS, Google, Alibaba, Oracle, Azure), multicast, reserved and broadcast.
 _NEVER = _networks(
     "0.0.0.0/8",
     "169.254.0.0/16",
     "100.100.100.200/32",
+    "168.63.129.16/32",
     "192.0.0.192/32",
     "224.0.0.0/4",
     "240.0.0.0/4",
     "::/128",
     "fe80::/10",
-    "fd00:ec2::254/128",
+    "fd00:ec2::/32",
     "fd20:ce::254/128",
     "ff00::/8",
 )
@@ -51,9 +52,6 @@ _PRIVATE = _networks(
     "::1/128",
     "64:ff9b:1::/48",
     "100::/64",
-    "2001:2::/48",
-    "2001:10::/28",
-    "2001:20::/28",
     "2001:db8::/32",
     "3fff::/20",
     "5f00::/16",
@@ -61,6 +59,20 @@ _PRIVATE = _networks(
     "fec0::/10",
 )
 
+# Special assignments (RFC 2928), and those within that lead to the public internet, Teredo with
+# them: an address of Teredo is judged by the IPv4 addresses that it holds.
+_SPECIAL = ipaddress.IPv6Network("2001::/23")
+_SPECIAL_BUT_GLOBAL = _networks(
+    "2001::/32",
+    "2001:1::1/128",
+    "2001:1::2/128",
+    "2001:1::3/128",
+    "2001:3::/32",
+    "2001:4:112::/48",
+    "2001:30::/28",
+)
+
+_SIIT = ipaddress.IPv6Network("::ffff:0:0:0/96")
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 _NAT64_LOCAL = ipaddress.IPv6Network("64:ff9b:1::/48")
 _COMPATIBLE = ipaddress.IPv6Network("::/96")
@@ -73,7 +85,7 @@ def forbidden(address: IPAddress, *, allow_private: bool) -> str:
     """Why *address* must not be connected to, or ``""`` when it may be.
 
     An IPv6 address is judged together with every IPv4 address that it may lead to: mapped,
-    compatible, 6to4, Teredo, NAT64 and ISATAP.
+    compatible, 6to4, Teredo, NAT64, SIIT (RFC 2765) and ISATAP.
     """
     for form in (address, *_embedded(address)):
         reason = _forbidden_as_written(form, allow_private=allow_private)
@@ -95,6 +107,8 @@ def _forbidden_as_written(address: IPAddress, *, allow_private: bool) -> str:
 
 
 def _public_v6(address: ipaddress.IPv6Address) -> bool:
+    if address in _SPECIAL and not any(address in network for network in _SPECIAL_BUT_GLOBAL):
+        return False
     # Outside 2000::/3 only the forms that stand for an IPv4 address are public, if that one is.
     return address in _GLOBAL_UNICAST or address in _NAT64 or address.ipv4_mapped is not None
 
@@ -111,5 +125,6 @@ def _embedded(address: IPAddress) -> Iterator[ipaddress.IPv4Address]:
     number = int(address)
     compatible = address in _COMPATIBLE and number > 1
     isatap = (number >> 32) & 0xFFFFFFFF in _ISATAP
-    if compatible or isatap or address in _NAT64 or address in _NAT64_LOCAL:
+    translated = any(address in network for network in (_NAT64, _NAT64_LOCAL, _SIIT))
+    if compatible or isatap or translated:
         yield ipaddress.IPv4Address(number & 0xFFFFFFFF)
