@@ -125,7 +125,7 @@ def attachment_body(part: Attached) -> Body:
 def _message_part(part: Attached) -> tuple[str, str, bytes]:
     """A mail within the mail may not be encoded (RFC 2046 section 5.2.1)."""
     data = _BARE_LINE_END_BYTES.sub(b"\r\n", bytes(part.data))
-    if not _lines_fit(data):
+    if b"\0" in data or not _lines_fit(data):
         return "application/octet-stream", "base64", _base64(bytes(part.data))
     return part.content_type, "7bit" if data.isascii() else "8bit", data
 

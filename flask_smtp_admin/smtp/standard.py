@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from email import policy
 from email.generator import BytesGenerator
@@ -17,7 +17,7 @@ from email.message import EmailMessage, Message
 from email.utils import parsedate_to_datetime
 from io import BytesIO
 
-from flask_smtp_admin.errors import BadHeader
+from flask_smtp_admin.errors import BadHeader, MessageError
 from flask_smtp_admin.smtp.addresslist import decoded, read_list
 from flask_smtp_admin.smtp.bodies import Body, encode_text
 from flask_smtp_admin.smtp.bounds import check_fields
@@ -92,6 +92,7 @@ class Taken:
 def take_apart(message: Message) -> Taken:
     """*message* as texts and bytes.
 
+    :raises MessageError: for a NUL byte in its body.
     :raises BadHeader: for a control character in any header of any part, and for a field that may
         be there once but is there twice, and for headers that are too long.
     """
@@ -99,12 +100,17 @@ def take_apart(message: Message) -> Taken:
     for part in message.walk():
         for name, value in part.raw_items():
             _checked(name, value)
+        _refuse_twice(part, _CONTENT_FIELDS)
+    _refuse_twice(message, _SINGLE_FIELDS)
     texts = [(name, *_texts(name, value)) for name, value in message.raw_items()]
-    names = [name.lower() for name, _, _ in texts]
-    for name in sorted(_SINGLE_FIELDS):
+    return Taken(texts, _body(message))
+
+
+def _refuse_twice(part: Message, fields: Iterable[str]) -> None:
+    names = [name.lower() for name, _ in part.raw_items()]
+    for name in sorted(fields):
         if names.count(name) > 1:
             raise BadHeader(f"{name.title()}: it is there twice.")
-    return Taken(texts, _body(message))
 
 
 def _checked(name: str, value: object) -> str:
@@ -144,7 +150,14 @@ def _body(message: Message) -> Body:
     out = BytesIO()
     generator = BytesGenerator(out, mangle_from_=False, policy=base.clone(linesep="\r\n"))
     generator.flatten(clone)
-    return _divided(out.getvalue())
+    written = out.getvalue()
+    if b"\0" in written:
+        # RFC 5321 section 2.3.1 and RFC 2045 section 2.8: in no text, encoded as 7bit or 8bit.
+        raise MessageError(
+            "The body holds a NUL byte where no transfer encoding was applied; remove it, or "
+            "attach the part in base64."
+        )
+    return _divided(written)
 
 
 def _divided(written: bytes) -> Body:

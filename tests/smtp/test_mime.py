@@ -712,3 +712,40 @@ def test_the_pieces_of_an_encoded_name_are_joined() -> None:
 def test_many_recipients_of_a_standard_message_are_read() -> None:
     to = ", ".join(f'"Doe, {n}" <x{n}@example.test>' for n in range(1800))
     assert len(freeze(old(To=to), now=NOW).recipients) == 1800
+
+
+# ---------------------------------------------------------------- what no server should be given
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        "Content-Type: text/plain\n\n",
+        "Content-Type: message/rfc822\n\nSubject: inner\n\n",
+        "Content-Type: multipart/signed; boundary=b\n\n--b\n\n",
+    ],
+)
+@pytest.mark.parametrize("how", [policy.compat32, policy.default])
+def test_a_nul_in_a_standard_message_is_refused(head: str, how: Any) -> None:
+    raw = f"From: a@example.test\nTo: b@example.test\n{head}x\0y\n--b--\n"
+    with pytest.raises(MessageError, match="NUL"):
+        freeze(message_from_string(raw, policy=how), now=NOW)
+
+
+def test_a_message_with_a_nul_is_attached_in_base64() -> None:
+    inner = b"Subject: inner\n\nx\0y\n"
+    frozen = freeze(draft(attachments=(Part("m.eml", "message/rfc822", inner),)), now=NOW)
+    assert b"\0" not in frozen.content
+    assert next(parsed(frozen).iter_attachments()).get_content() == inner
+
+
+@pytest.mark.parametrize("name", ["Content-Type", "content-transfer-encoding", "Content-ID"])
+@pytest.mark.parametrize("how", [policy.compat32, policy.default])
+def test_a_content_header_twice_is_refused_in_any_part(name: str, how: Any) -> None:
+    twice = f"{name}: text/plain\n{name}: text/html\n\nx\n"
+    whole = f"From: a@example.test\nTo: b@example.test\n{twice}"
+    mixed = f"Content-Type: multipart/mixed; boundary=b\n\n--b\n{twice}--b--\n"
+    part = f"From: a@example.test\nTo: b@example.test\n{mixed}"
+    for raw in (whole, part):
+        with pytest.raises(MessageError, match="twice"):
+            freeze(message_from_string(raw, policy=how), now=NOW)
