@@ -18,6 +18,8 @@ UV := .tools/bin/uv
 
 # The environment is what requirements/ says, and nothing that this shell or machine adds.
 export UV_PYTHON_DOWNLOADS := never
+# The tests start many processes; compiled once, each starts in a fraction of the time.
+export UV_COMPILE_BYTECODE := 1
 export VIRTUAL_ENV := $(CURDIR)/.venv
 unexport PYTHONPATH PYTHONHOME FLASK_APP
 
