@@ -21,7 +21,7 @@ export UV_PYTHON_DOWNLOADS := never
 # The tests start many processes; compiled once, each starts in a fraction of the time.
 export UV_COMPILE_BYTECODE := 1
 export VIRTUAL_ENV := $(CURDIR)/.venv
-unexport PYTHONPATH PYTHONHOME FLASK_APP
+unexport PYTHONPATH PYTHONHOME PYTHONDONTWRITEBYTECODE FLASK_APP
 
 .PHONY: help
 help: ## this list
