@@ -465,14 +465,6 @@ def move_to(core: Core, connection_id: int, *where: sa.ColumnElement[bool]) -> i
     return changed
 
 
-def route_waiting(core: Core) -> int:
-    """Give waiting messages without a connection one, after connections were changed."""
-    with core.database.write() as connection:
-        changed = routing.assign_waiting(connection)
-    core.ring()
-    return changed
-
-
 def _token() -> str:
     """Mark the rows of one act, so that its later statements find exactly those."""
     return str(uuid.uuid4())
