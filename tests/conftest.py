@@ -13,7 +13,7 @@ from typing import Any
 
 import hypothesis
 import pytest
-from flask import Flask
+from flask import Flask, current_app
 from playwright.sync_api import Browser, Page
 
 from flask_smtp_admin import SMTPAdmin
@@ -170,6 +170,15 @@ def watch(_watched: tuple[Page, Watch]) -> Watch:
 
 
 # ---------------------------------------------------------------- host applications
+
+
+@pytest.fixture(autouse=True)
+def _no_context_is_left() -> Iterator[None]:
+    """A test that leaves an application's context would have later ones run in it, commands say."""
+    before = current_app._get_current_object() if current_app else None
+    yield
+    after = current_app._get_current_object() if current_app else None
+    assert after is before, f"The test left the context of {after!r}."
 
 
 @pytest.fixture
