@@ -13,7 +13,7 @@ from typing import Any
 
 import hypothesis
 import pytest
-from flask import Flask, current_app
+from flask import Flask, current_app, has_app_context
 from playwright.sync_api import Browser, Page
 
 from flask_smtp_admin import SMTPAdmin
@@ -175,10 +175,15 @@ def watch(_watched: tuple[Page, Watch]) -> Watch:
 @pytest.fixture(autouse=True)
 def _no_context_is_left() -> Iterator[None]:
     """A test that leaves an application's context would have later ones run in it, commands say."""
-    before = current_app._get_current_object() if current_app else None
+    before = _present_app()
     yield
-    after = current_app._get_current_object() if current_app else None
+    after = _present_app()
     assert after is before, f"The test left the context of {after!r}."
+
+
+def _present_app() -> Flask | None:
+    proxy: Any = current_app
+    return proxy._get_current_object() if has_app_context() else None
 
 
 @pytest.fixture
