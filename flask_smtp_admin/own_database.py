@@ -6,6 +6,8 @@ Owns making the engine and preparing its tables. Must not know Flask beyond the 
 from __future__ import annotations
 
 import os
+import sqlite3
+import time
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,8 @@ from .errors import ConfigurationError
 
 FILE_NAME = "smtp-admin.sqlite3"
 BUSY_SECONDS = 30.0
+WAL_PAUSE = 0.02
+"""Seconds."""
 
 
 def make_engine(uri: str | None, instance_folder: str) -> sa.Engine:
@@ -77,10 +81,28 @@ def _make_private(file: Path) -> None:
 def _prepare_sqlite(driver_connection: Any, record: object) -> None:
     """Readers and the writer do not wait for each other, and a commit survives a power cut."""
     cursor = driver_connection.cursor()
-    cursor.execute("PRAGMA journal_mode=WAL")
+    _switch_to_wal(cursor)
     cursor.execute("PRAGMA synchronous=FULL")
     cursor.execute("PRAGMA foreign_keys=ON")
     cursor.close()
+
+
+def _switch_to_wal(cursor: Any) -> None:
+    """Wait for other processes that switch the same new file.
+
+    SQLite's own busy time-out does not count for this one step: it fails at once, since two that
+    waited for each other would do so for ever (https://www.sqlite.org/c3ref/busy_handler.html).
+    """
+    until = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(WAL_PAUSE)
+        else:
+            return
 
 
 def prepare(engine: sa.Engine) -> None:
