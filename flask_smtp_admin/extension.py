@@ -7,6 +7,7 @@ stored or delivered.
 
 from __future__ import annotations
 
+import logging
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -27,6 +28,8 @@ from .errors import ConfigurationError, NotInitializedError
 from .outbox import OutboxMessage, SendOptions
 from .placement import Placement, inside
 from .smtp import FrozenMessage, Reply
+
+logger = logging.getLogger(__name__)
 
 DeliverT = TypeVar("DeliverT", bound=connections.Deliver)
 AuthorizeT = TypeVar("AuthorizeT", bound=Callable[[str], object])
@@ -273,11 +276,19 @@ def _settle_later(state: State, app: Flask, placement: Placement) -> None:
 
     Every use of theirs and of ours happens inside an application context.
     """
+    captures = state.core.config.capture_flask_mail
 
     def settle(sender: Flask, **_: object) -> None:
+        nonlocal captures
         placement.settle()
-        if state.core.config.capture_flask_mail:
+        if not captures:
+            return
+        try:
             mail.capture(sender)
+        except ConfigurationError as error:
+            # Raised here it would leave the context open, as Flask expects no receiver to raise.
+            logger.error("%s", error)  # noqa: TRY400  (the sentence says it all)
+            captures = False
 
     # The signal is global and holds it weakly, so that it goes with the application.
     state.settle = settle

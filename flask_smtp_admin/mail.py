@@ -292,6 +292,8 @@ def capture(app: Flask) -> None:
 
     An application without one gets the state that ``flask_mail.Message`` needs to find its
     default sender. Doing it again changes nothing.
+
+    :raises ConfigurationError: another extension has taken the name ``mail``.
     """
     state = app.extensions.get("mail")
     if isinstance(state, CapturedMail):
@@ -300,8 +302,9 @@ def capture(app: Flask) -> None:
         state = flask_mail.Mail().init_mail(app.config, app.debug, app.testing)
     if not isinstance(state, flask_mail._Mail):  # noqa: SLF001
         raise ConfigurationError(
-            f"app.extensions['mail'] is a {type(state).__name__}, not Flask-Mail's; set "
-            "SMTP_ADMIN_CAPTURE_FLASK_MAIL = False to leave it alone."
+            f"app.extensions['mail'] is a {type(state).__name__}, not Flask-Mail's, so what is sent "
+            "with it does not go through the outbox. Set SMTP_ADMIN_CAPTURE_FLASK_MAIL = False to "
+            "leave it alone."
         )
     app.extensions["mail"] = CapturedMail(state)
 

@@ -9,6 +9,7 @@ import email
 import email.policy
 from collections.abc import Callable
 from email.message import EmailMessage
+from pathlib import Path
 from typing import Any
 
 import flask_mail
@@ -20,7 +21,7 @@ from flask_smtp_admin import Mail, SMTPAdmin
 from flask_smtp_admin.errors import BadAddress, ConfigurationError, MessageError
 from flask_smtp_admin.models import Message as StoredMessage
 from flask_smtp_admin.models import Recipient
-from tests.apps import MakeApp, bare_app, bodies, core_of, rows_of
+from tests.apps import MakeApp, bare_app, bodies, rows_of
 from tests.servers.catchall import CatchAll
 
 KINDS = {"our Mail": Mail, "a plain Mail": flask_mail.Mail}
@@ -485,13 +486,20 @@ def test_our_mail_works_with_the_capture_switched_off(make_app: MakeApp) -> None
     assert subjects(app) == ["Hello"]
 
 
-def test_something_else_under_the_name_mail_is_a_clear_error(make_app: MakeApp) -> None:
-    app = make_app()
-    core_of(app)
+def test_something_else_under_the_name_mail_is_a_clear_error(tmp_path: Path) -> None:
+    app = bare_app(tmp_path)
     app.extensions["mail"] = object()
-    with (
-        pytest.raises(ConfigurationError, match="SMTP_ADMIN_CAPTURE_FLASK_MAIL"),
-        app.app_context(),
-    ):
-        pass
-    app.extensions.pop("mail")
+    with pytest.raises(ConfigurationError, match="SMTP_ADMIN_CAPTURE_FLASK_MAIL"):
+        SMTPAdmin(app)
+
+
+def test_something_else_that_comes_later_is_left_alone_and_logged_once(
+    make_app: MakeApp, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = make_app()
+    other = app.extensions["mail"] = object()
+    for _ in range(2):
+        assert app.test_client().get("/nowhere").status_code == 404
+    assert app.extensions["mail"] is other
+    [record] = [one for one in caplog.records if "SMTP_ADMIN_CAPTURE_FLASK_MAIL" in one.message]
+    assert record.levelname == "ERROR"
