@@ -85,6 +85,21 @@ class WarmWorker(SimpleWorker):
         :raises StopRequested: there is none.
         """
         self._stop_requested = True
+        self._end_if_idle()
+
+    def heartbeat(self, *args: Any, **kwargs: Any) -> None:
+        """Report to Redis, unless it is time to end.
+
+        A Redis client that is just failing turns :class:`StopRequested` into an error of its own,
+        and RQ's loop asks a Redis that is down again and again without a look at the request.
+
+        :raises StopRequested: the end was asked for, and no job is in hand.
+        """
+        if self._stop_requested:
+            self._end_if_idle()
+        super().heartbeat(*args, **kwargs)
+
+    def _end_if_idle(self) -> None:
         if self.get_state() != WorkerStatus.BUSY:
             raise StopRequested
 

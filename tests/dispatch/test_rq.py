@@ -6,12 +6,14 @@ import json
 import os
 import zlib
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
 from rq import Callback, Queue
+from rq.exceptions import StopRequested
 from rq.job import Job
 from rq.serializers import JSONSerializer
 
@@ -23,7 +25,7 @@ from tests.dispatch.stage import Stage, a_stage, terminate
 from tests.servers.catchall import CatchAll
 from tests.servers.process import free_port
 from tests.servers.redis import RedisServer
-from tests.waiting import wait_until
+from tests.waiting import ConditionNotMet, wait_until
 
 
 @pytest.fixture
@@ -183,10 +185,28 @@ def test_a_worker_ends_in_order_when_it_is_asked(
         own_redis.kill()
 
     terminate(worker)
-    wait_until(lambda: not worker.running, what="the worker's end")
+    try:
+        wait_until(lambda: not worker.running, what="the worker's end")
+    except ConditionNotMet as hang:
+        raise ConditionNotMet(f"{hang}; it said:\n{worker.log()}") from None
 
     assert "Stopped; nothing is left half done." in worker.log()
     assert own_stage.workers() == set()
+
+
+def test_an_end_that_the_redis_client_swallowed_still_counts(
+    config: Config, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = warm(make_queue(config, client), client)
+
+    def lost(*args: Any, **options: Any) -> None:
+        with suppress(StopRequested):
+            worker.end_soon()
+        raise redis.ConnectionError("Redis went away at the same moment")
+
+    monkeypatch.setattr(Queue, "dequeue_any", lost)
+    assert worker.work(logging_level="CRITICAL") is False
+    assert client.scard("rq:workers") == 0, "it signed off"
 
 
 def test_a_redis_that_was_emptied_loses_nothing(
