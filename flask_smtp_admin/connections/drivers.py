@@ -86,7 +86,11 @@ class DriverSession(Session):
         """Do nothing: there is nothing to open."""
 
     def send(
-        self, envelope: Envelope, *, before_final_dot: Callable[[], bool] | None = None
+        self,
+        envelope: Envelope,
+        *,
+        before_final_dot: Callable[[], bool] | None = None,
+        then: Envelope | None = None,
     ) -> Transaction:
         """Have the host deliver the message; its exceptions become a reply."""
         if before_final_dot is not None and not before_final_dot():

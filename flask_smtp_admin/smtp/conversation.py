@@ -53,12 +53,15 @@ class Conversation:
         self.wire.write(line.encode() + b"\r\n", timeout or self.endpoint.reply_timeout)
         return self.reply(stage, timeout=timeout)
 
-    def write(self, commands: Sequence[Command]) -> None:
-        """Write *commands* at once; their replies are to be read in the same order (RFC 2920)."""
+    def write(self, commands: Sequence[Command], data: bytes) -> None:
+        """Write *commands* at once, as *data*; their replies come in the same order (RFC 2920)."""
+        self.note(commands)
+        self.wire.write(data, self.endpoint.reply_timeout)
+
+    def note(self, commands: Sequence[Command]) -> None:
+        """Keep *commands*, which are being written or have been."""
         for command in commands:
             self.dialogue.note("C", command.line, command.stage)
-        data = "".join(f"{command.line}\r\n" for command in commands).encode()
-        self.wire.write(data, self.endpoint.reply_timeout)
 
     def reply(self, stage: Stage, *, timeout: float | None = None) -> Reply:
         """The next reply, within the reply time-out unless *timeout* (seconds) says otherwise."""

@@ -44,6 +44,7 @@ class Failure(str, Enum):
     MESSAGE_TOO_LARGE = "message_too_large"
     BAD_ENVELOPE = "bad_envelope"
     ABANDONED = "abandoned"
+    STUMBLED = "stumbled"
 
 
 class FailureMet(Exception):
@@ -81,6 +82,10 @@ _LOST: dict[Failure, tuple[str, str]] = {
     Failure.NONSENSE: (
         "What the server said is not SMTP.",
         "Check that host and port are those of a mail server.",
+    ),
+    Failure.STUMBLED: (
+        "This mail system stumbled over what the server said.",
+        "Look into the application's log: this is an error of the mail system itself.",
     ),
 }
 

@@ -87,6 +87,9 @@ def blanked(text: str, secrets: Sequence[str]) -> str:
     return text
 
 
+# Characters that a line counts for itself: a reply may be made of thousands of empty ones.
+_LINE_COST = 8
+
 _ENHANCED = re.compile(r"([245]\.\d{1,3}\.\d{1,3})(?:[ \t]|$)")
 
 
@@ -109,6 +112,17 @@ class Reply:
     def without(self, secrets: Sequence[str]) -> Reply:
         """The reply with each of *secrets* blanked, for a server that repeats them to us."""
         return Reply(self.code, tuple(blanked(line, secrets) for line in self.lines))
+
+    def shortened(self, characters: int) -> Reply:
+        """The reply, or its beginning when it is longer; a line counts a few characters itself."""
+        kept: list[str] = []
+        left = characters
+        for line in self.lines:
+            if left <= 0:
+                return Reply(self.code, (*kept, "…"))
+            kept.append(line if len(line) <= left else line[:left] + "…")
+            left -= len(line) + _LINE_COST
+        return Reply(self.code, tuple(kept)) if left < 0 else self
 
     @property
     def enhanced(self) -> str | None:

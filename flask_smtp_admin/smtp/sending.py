@@ -6,6 +6,7 @@ know how the session was opened.
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable, Iterator, Mapping
 
@@ -16,12 +17,22 @@ from flask_smtp_admin.smtp.reply import Outcome, Reply, Scope, Stage, Verdict
 from flask_smtp_admin.smtp.transaction import Envelope, RecipientResult
 from flask_smtp_admin.smtp.wire import PIECE_BYTES
 
+logger = logging.getLogger(__name__)
+
 # Commands written before their replies are read. Few enough that the replies fit into the
 # buffers on the way, else both ends would wait for the other to read (RFC 2920 section 3.1).
 GROUP_COMMANDS = 100
 
+# Characters kept of the reply to a recipient, and of all of them together; from there on each has
+# the short form. Ten thousand recipients must not fill the memory with one server's words.
+REPLY_CHARACTERS = 4_000
+REPLIES_CHARACTERS = 1_000_000
+SHORT_REPLY_CHARACTERS = 200
+
 # What would end the address, or the command, within <>; a quoted local part may hold a space.
 _NOT_IN_PATH = re.compile("[\x00-\x1f\x7f-\x9f<>\u2028\u2029]")
+# RFC 1870 section 4: up to 20 digits. A number of thousands of them would be an error to read.
+_SIZE = re.compile("[0-9]{1,20}")
 _OUT_OF_STEP = judge_failure(Stage.MAIL, Failure.NONSENSE)
 
 _BARE_LINE_END = re.compile(rb"\r(?!\n)|(?<!\r)\n")
@@ -31,7 +42,8 @@ class Sending:
     """A transaction in progress; :meth:`run` or :meth:`rehearse` once, then read the outcome.
 
     ``verdict`` is None until it is decided. ``in_step`` says that the session is in a state in
-    which the next command means what we mean by it.
+    which the next command means what we mean by it. ``offered``: its commands up to DATA have been
+    written, together with the end of the message before.
     """
 
     def __init__(
@@ -41,16 +53,18 @@ class Sending:
         envelope: Envelope,
         *,
         pipelining: bool,
-        before_final_dot: Callable[[], bool] | None = None,
     ) -> None:
         self._talk = talk
         self._extensions = extensions
         self._envelope = envelope
         self._pipelining = pipelining
-        self._before_final_dot = before_final_dot
         self._dot_written = False
+        self._caller_raised = False
+        self._then: Sending | None = None
         self._results: dict[int, RecipientResult] = {}
-        self._replies_to_come = 0
+        self._kept_characters = 0
+        self.offered = False
+        self.before_final_dot: Callable[[], bool] | None = None
         self.stage = Stage.MAIL
         self.reply: Reply | None = None
         self.verdict: Verdict | None = None
@@ -59,14 +73,23 @@ class Sending:
 
     # ------------------------------------------------------------- the two ways through
 
-    def run(self) -> None:
-        """Send the message. Server trouble ends up in ``verdict``, never in an exception."""
+    def run(self, then: Sending | None = None) -> None:
+        """Send the message. Server trouble ends up in ``verdict``, never in an exception.
+
+        *then* is offered in the same write as the final dot, which RFC 2920 section 3.1 allows.
+        """
+        self._then = then
         try:
-            if self._greeted_by_words():
+            if not self.offered and self._greeted_by_words():
                 return
-            self._negotiate([*self._mail_and_recipients(), Command(Stage.DATA, "DATA")])
+            self._negotiate(self._commands())
         except FailureMet as met:
             self._lost(met)
+        except Exception as error:
+            if self._caller_raised:
+                raise
+            logger.exception("The session stumbled at %s.", self.stage.label)
+            self._lost(FailureMet(Failure.STUMBLED, repr(error)))
 
     def rehearse(self) -> None:
         """MAIL and RCPT, then RSET."""
@@ -80,8 +103,27 @@ class Sending:
             self._rset()
         except FailureMet as met:
             self._lost(met)
+        except Exception as error:
+            logger.exception("The session stumbled at %s.", self.stage.label)
+            self._lost(FailureMet(Failure.STUMBLED, repr(error)))
 
     # ------------------------------------------------------------- commands
+
+    def can_be_offered(self) -> bool:
+        """Whether the commands up to DATA fit into one write."""
+        return self._pipelining and len(self._envelope.recipients) + 2 <= GROUP_COMMANDS
+
+    def is_for(self, envelope: Envelope) -> bool:
+        """Whether this is the transaction of *envelope*."""
+        return self._envelope == envelope
+
+    def offer(self) -> bytes:
+        """What to write to have it offered; :meth:`run` then begins with reading the replies."""
+        self.offered = True
+        return _wire_form(self._commands())
+
+    def _commands(self) -> list[Command]:
+        return [*self._mail_and_recipients(), Command(Stage.DATA, "DATA")]
 
     def _mail_and_recipients(self) -> Iterator[Command]:
         envelope = self._envelope
@@ -130,7 +172,10 @@ class Sending:
 
     def _exchange(self, group: list[Command]) -> bool:
         """Write *group* and read its replies; True when the transaction has come to its end."""
-        self._talk.write(group)
+        if self.offered:
+            self._talk.note(group)
+        else:
+            self._talk.write(group, _wire_form(group))
         for command in group:
             self.stage = command.stage
             reply = self._talk.reply(command.stage)
@@ -156,9 +201,16 @@ class Sending:
                 self._decide(verdict, reply)
             return
         index = len(self._results)
-        self._results[index] = RecipientResult(self._envelope.recipients[index], verdict, reply)
+        kept = reply if verdict.accepted else self._shortened(reply)
+        self._results[index] = RecipientResult(self._envelope.recipients[index], verdict, kept)
         if verdict.reconnect:
             self._decide(verdict, reply)
+
+    def _shortened(self, reply: Reply) -> Reply:
+        plenty = self._kept_characters < REPLIES_CHARACTERS
+        kept = reply.shortened(REPLY_CHARACTERS if plenty else SHORT_REPLY_CHARACTERS)
+        self._kept_characters += sum(map(len, kept.lines))
+        return kept
 
     def _take_data(self, reply: Reply) -> bool:
         verdict = judge(Stage.DATA, reply)
@@ -205,7 +257,8 @@ class Sending:
                 self._talk.wire.write(content[:last], timeout)
             if not self._may_finish():
                 return
-            self._talk.wire.write(content[last:] + b".\r\n", timeout)
+            following = self._then.offer() if self._then is not None else b""
+            self._talk.wire.write(content[last:] + b".\r\n" + following, timeout)
         except FailureMet:
             # A server that goes away in the middle has often said why.
             if self._take_early_reply():
@@ -219,7 +272,8 @@ class Sending:
         verdict = judge(Stage.BODY, reply)
         self._decide(verdict, reply)
         # Something after the reply is a reply to nothing: every later one would be off by one.
-        self.in_step = not (verdict.reconnect or self._talk.wire.buffered)
+        unasked = self._then is None and self._talk.wire.buffered
+        self.in_step = not (verdict.reconnect or unasked)
 
     def _may_finish(self) -> bool:
         """Whether to write the dot: the server is still listening, and the caller still wants it."""
@@ -227,13 +281,21 @@ class Sending:
             if not self._take_early_reply():
                 raise FailureMet(Failure.CLOSED)
             return False
-        if self._before_final_dot is not None and not self._before_final_dot():
+        if not self._wanted():
             self.abandoned = True
             self.in_step = False
             self._decide(judge_failure(Stage.BODY, Failure.ABANDONED), None)
             self._talk.remark(Stage.BODY, "given up before the final dot")
             return False
         return True
+
+    def _wanted(self) -> bool:
+        if self.before_final_dot is None:
+            return True
+        self._caller_raised = True
+        wanted = self.before_final_dot()
+        self._caller_raised = False
+        return wanted
 
     def _take_early_reply(self) -> bool:
         """Take a refusal that came before the dot was written. Nothing was accepted then."""
@@ -314,9 +376,13 @@ def unsendable(envelope: Envelope, extensions: Mapping[str, str]) -> Failure | N
         return Failure.SMTPUTF8_NOT_OFFERED
     limit = extensions.get("SIZE", "")
     # RFC 1870 section 4: no number, or 0, is no fixed limit.
-    if limit.isascii() and limit.isdigit() and 0 < int(limit) < len(envelope.content):
+    if _SIZE.fullmatch(limit) and 0 < int(limit) < len(envelope.content):
         return Failure.MESSAGE_TOO_LARGE
     return None
+
+
+def _wire_form(commands: list[Command]) -> bytes:
+    return "".join(f"{command.line}\r\n" for command in commands).encode()
 
 
 def needs_smtputf8(envelope: Envelope) -> bool:

@@ -6,6 +6,7 @@ database nor Flask, and nothing of retries: it reports what happened, once.
 
 from __future__ import annotations
 
+import logging
 import socket
 import time
 from collections.abc import Callable
@@ -26,6 +27,8 @@ from flask_smtp_admin.smtp.transaction import (
     Transaction,
 )
 from flask_smtp_admin.smtp.wire import Wire
+
+logger = logging.getLogger(__name__)
 
 # Seconds that a good-bye may take; nothing depends on it any more.
 QUIT_TIMEOUT = 5.0
@@ -74,6 +77,7 @@ class Session:
         self._targets: tuple[dialer.Target, ...] = ()
         self._wire: Wire | None = None
         self._conversation: Conversation | None = None
+        self._ahead: Sending | None = None
         self._stage = Stage.RESOLVE
         self._to_do = self._plan()
 
@@ -101,6 +105,9 @@ class Session:
             self.abort()
             verdict = judge(refused.stage, refused.reply)
             raise SessionError(refused.stage, verdict, refused.reply) from None
+        except Exception as error:
+            logger.exception("The session stumbled at %s.", self._stage.label)
+            raise self._failed(FailureMet(Failure.STUMBLED, repr(error))) from error
         except BaseException:
             self.abort()
             raise
@@ -222,27 +229,57 @@ class Session:
     # ------------------------------------------------------------- transactions
 
     def send(
-        self, envelope: Envelope, *, before_final_dot: Callable[[], bool] | None = None
+        self,
+        envelope: Envelope,
+        *,
+        before_final_dot: Callable[[], bool] | None = None,
+        then: Envelope | None = None,
     ) -> Transaction:
         """Send one message and say what became of it, for each recipient.
 
         *before_final_dot* is called once, right before the final dot would be written; when it
         answers False the dot is not written, the session is closed and nothing was accepted.
 
-        :raises RuntimeError: when the session is not open.
+        *then* is the message of the next call, if it is known: where the server takes commands
+        together (RFC 2920), it is offered in the same write as the end of this one, which saves
+        its round trip. Nothing of its content is sent before that call.
+
+        :raises RuntimeError: when the session is not open, or was told of another message.
         """
-        sending = self._sending(envelope, before_final_dot)
-        return self._transact(envelope, sending, sending.run)
+        sending, self._ahead = self._ahead, None
+        if sending is None:
+            sending = self._sending(envelope)
+        elif not sending.is_for(envelope):
+            self.abort()
+            raise RuntimeError("Another message has been offered to the server already.")
+        sending.before_final_dot = before_final_dot
+        following = self._following(then)
+        transaction = self._transact(envelope, sending, lambda: sending.run(following))
+        if following is not None and following.offered and self._wire is not None:
+            self._ahead = following
+        return transaction
+
+    @property
+    def has_offered(self) -> bool:
+        """Whether the server waits for the content of a message that was announced by ``then``."""
+        return self._ahead is not None
+
+    def _following(self, envelope: Envelope | None) -> Sending | None:
+        """The transaction to be offered early, where that may be done."""
+        if envelope is None or unsendable(envelope, self.extensions) is not None:
+            return None
+        following = self._sending(envelope)
+        return following if following.can_be_offered() else None
 
     def rehearse(self, envelope: Envelope) -> Transaction:
         """MAIL and RCPT, then RSET: what the server would say, without sending.
 
         ``accepted`` and the verdict speak of the recipients; the content only counts by its size.
         """
-        sending = self._sending(envelope, None)
+        sending = self._sending(envelope)
         return self._transact(envelope, sending, sending.rehearse)
 
-    def _sending(self, envelope: Envelope, before_final_dot: Callable[[], bool] | None) -> Sending:
+    def _sending(self, envelope: Envelope) -> Sending:
         if self._to_do:
             raise RuntimeError("The session is not open: call open() first.")
         return Sending(
@@ -250,7 +287,6 @@ class Session:
             self.extensions,
             envelope,
             pipelining=self._pipelining and "PIPELINING" in self.extensions,
-            before_final_dot=before_final_dot,
         )
 
     def _transact(
@@ -324,7 +360,7 @@ class Session:
 
     def reset(self) -> None:
         """RSET; a failure makes the session unusable and changes nothing else."""
-        if self._wire is None:
+        if self._left_waiting():
             return
         try:
             if self._talk.ask(Stage.QUIT, "RSET").first_digit != 2:
@@ -334,7 +370,7 @@ class Session:
 
     def quit(self) -> None:
         """Say QUIT and close. Never raises: what was accepted stays accepted."""
-        if self._wire is None:
+        if self._left_waiting():
             return
         try:
             self._talk.ask(
@@ -345,8 +381,15 @@ class Session:
         finally:
             self.abort()
 
+    def _left_waiting(self) -> bool:
+        """Close at once when the server waits for a content: any word of ours would become it."""
+        if self._ahead is not None:
+            self.abort()
+        return self._wire is None
+
     def abort(self) -> None:
         """Close at once, without a word. Never raises."""
+        self._ahead = None
         if self._wire is not None:
             self._wire.close()
             self._wire = None
