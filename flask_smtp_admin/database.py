@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from copy import copy
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from sqlalchemy import BigInteger, Connection, DateTime, Dialect, Engine, Integer, LargeBinary
@@ -150,6 +150,10 @@ class Database:
                     take_write_lock(connection)
                     yield connection
 
+    def skew(self, connection: Connection) -> timedelta:
+        """Return how far the clock of the database is ahead of this machine's."""
+        return _skew(connection)
+
     @contextmanager
     def session(self) -> Iterator[Session]:
         """Give an ORM session for a page: reading, and small writes that it commits itself.
@@ -164,6 +168,18 @@ class Database:
             ) as session,
         ):
             yield session
+
+
+def _skew(connection: Connection) -> timedelta:
+    if connection.dialect.name == "postgresql":
+        theirs = connection.exec_driver_sql("SELECT clock_timestamp()").scalar_one()
+    elif connection.dialect.name in ("mysql", "mariadb"):
+        naive: datetime = connection.exec_driver_sql("SELECT UTC_TIMESTAMP(6)").scalar_one()
+        theirs = naive.replace(tzinfo=timezone.utc)
+    else:
+        return timedelta()  # a file has the clock of its machine
+    difference: timedelta = theirs - datetime.now(timezone.utc)
+    return difference
 
 
 def _connected(found: Engine | Connection) -> AbstractContextManager[Connection]:

@@ -17,8 +17,9 @@ import sqlalchemy as sa
 
 from .core import Core
 from .delivery import breaker, carriers, claim, housekeeping
+from .delivery.journal import Journal
 from .delivery.lane import BATCH, Lane
-from .delivery.lease import Leases, Pace
+from .delivery.lease import Leases, Pace, Watch
 from .delivery.presence import Presence
 from .delivery.rack import Rack
 from .delivery.record import Carrier
@@ -36,6 +37,11 @@ EMPTY_PAUSE = 0.25
 """Seconds to leave a connection alone whose due messages were gone when a lane came for them."""
 MESSAGES_A_LANE = 10
 """So many due messages justify one more session."""
+
+CROWDED_PAUSE = 1.0
+"""Seconds to leave a connection alone whose sessions are all with other workers."""
+STUCK_AFTER = 10.0
+"""Seconds that one message may take before those behind it in its lane are left to other lanes."""
 
 LONE_LEASE = timedelta(minutes=15)
 """The lease of a worker without a heartbeat, which claims one message at a time: longer than a
@@ -76,6 +82,8 @@ class Worker:
         self._presence = Presence(core, kind)
         self._rack = Rack()
         self._leases = Leases(self.pace.lease, self.pace.margin)
+        self._watch: Watch | None = None
+        self._journal = Journal(core)
         self._stopped = threading.Event()
         self._ended = threading.Event()
         self._lock = threading.Lock()
@@ -92,6 +100,7 @@ class Worker:
 
     def run(self) -> None:
         """Deliver until :meth:`stop`; then finish the messages in hand and release the rest."""
+        self._watch = Watch(self.pace.watch)
         heartbeat = self._start_thread(self._beat, "smtp-admin-heartbeat")
         try:
             while not self._stopped.is_set():
@@ -106,7 +115,7 @@ class Worker:
 
     def sweep(self) -> None:
         """Take back messages of workers that are gone, give up expired ones, route the rest."""
-        housekeeping.sweep(self._core)
+        housekeeping.sweep(self._core, held=self._leases.tokens(), watch=self._watch)
         self._swept_at = time.monotonic()
         self._presence.swept_at = self._core.now()
 
@@ -228,7 +237,8 @@ class Worker:
             return 0
         with self._lock:
             active, total = self._active[number], self._active.total()
-        wanted = min(carrier.max_sessions, -(-due // MESSAGES_A_LANE)) - active
+        # A lane may be kept by a slow server, so it is not counted on for what is due now.
+        wanted = min(carrier.max_sessions - active, -(-due // MESSAGES_A_LANE))
         free = min(wanted, self._sessions - total)
         if free <= 0:
             return 0
@@ -273,6 +283,7 @@ class Worker:
         lane = Lane(
             self._core,
             carrier,
+            journal=self._journal,
             rack=self._rack,
             leases=self._leases,
             worker=self._presence.name,
@@ -283,6 +294,8 @@ class Worker:
         try:
             lane.run()
             pause = 0.0 if lane.claimed_count else EMPTY_PAUSE
+            if lane.is_crowded_out:
+                pause = CROWDED_PAUSE
         except OutboxUnavailable as error:
             logger.warning("A delivery lane ended, its database being away: %s", error)
             pause = DATABASE_PAUSE
@@ -348,6 +361,7 @@ class Worker:
     def _report(self) -> None:
         try:
             self._renew()
+            self._free_those_behind_a_slow_one()
             self._presence.sign_in(self._sent_count)
         except OutboxUnavailable as error:
             logger.warning("The worker cannot report itself: %s", error)
@@ -359,6 +373,16 @@ class Worker:
         for lease in self._leases.renewable():
             asked_at = time.monotonic()
             with self._core.database.write() as connection:
-                renewed = claim.renew(connection, lease.token, self._core.now() + lease.lasts)
+                until = self._core.now() + self._core.database.skew(connection) + lease.lasts
+                renewed = claim.renew(connection, lease.token, until)
             if renewed:
                 lease.renewed(asked_at)
+
+    def _free_those_behind_a_slow_one(self) -> None:
+        """Let other lanes have what waits behind a message that a server takes its time over."""
+        for lease in self._leases.stuck(STUCK_AFTER):
+            with self._core.database.write() as connection:
+                freed = claim.release(connection, lease.token)
+            if freed:
+                self.bell.ring()
+                self._core.ring()

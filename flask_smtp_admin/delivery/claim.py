@@ -6,7 +6,7 @@ Owns the lease: who may send a message, and until when. Must not know SMTP.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import sqlalchemy as sa
 
@@ -70,9 +70,11 @@ def claim(
     limit: int,
     token: str,
     now: datetime,
-    lease: timedelta,
+    lease_until: datetime,
 ) -> list[Claimed]:
     """Take up to ``limit`` due messages of a connection: highest priority first, then oldest.
+
+    :param lease_until: by the clock of the database, so that workers on other machines agree.
 
     Must run in a write transaction. Rows that another worker is just claiming are skipped where
     the database can (PostgreSQL, MariaDB from 10.6, MySQL from 8.0); on SQLite there is one writer.
@@ -85,7 +87,7 @@ def claim(
         Status.SENDING,
         Message.id.in_(numbers),
         from_={Status.QUEUED},
-        values={"lease_token": token, "lease_until": now + lease},
+        values={"lease_token": token, "lease_until": lease_until},
     )
     return _load(connection, numbers, token)
 
@@ -218,6 +220,17 @@ def release(connection: sa.Connection, token: str) -> int:
         from_={Status.SENDING},
         values={"lease_token": None, "lease_until": None},
     )
+
+
+def leases(connection: sa.Connection) -> dict[str, datetime]:
+    """Return the leases that there are, by their tokens, with their ends."""
+    rows = connection.execute(
+        sa.select(Message.lease_token, sa.func.max(Message.lease_until))
+        .where(Message.status == Status.SENDING, Message.lease_token.is_not(None))
+        .group_by(Message.lease_token)
+    )
+    found: dict[str, datetime] = {token: until for token, until in rows if token and until}
+    return found
 
 
 def in_flight() -> sa.ColumnElement[bool]:

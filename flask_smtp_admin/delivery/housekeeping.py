@@ -7,6 +7,7 @@ had no connection, and having failover looked at. Must not know SMTP.
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Collection
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -20,6 +21,7 @@ from ..routing import assign_waiting
 from ..signals import Event
 from . import claim
 from .failover import hand_over
+from .lease import Watch
 
 CRASHES_TO_QUARANTINE = 3
 REST_AFTER_CRASH = timedelta(minutes=1)
@@ -31,9 +33,13 @@ _UNKNOWN = (
 )
 
 
-def sweep(core: Core) -> int:
-    """Do all of it once, and return how many messages were taken back."""
-    rescued = rescue(core)
+def sweep(core: Core, *, held: Collection[str] = (), watch: Watch | None = None) -> int:
+    """Do all of it once, and return how many messages were taken back.
+
+    :param held: tokens of leases that lanes of this process work under, whatever the clock says.
+    :param watch: what this worker has seen of all leases; ``None`` where it looks only once.
+    """
+    rescued = rescue(core, held=held, watch=watch)
     expire(core)
     with core.database.write() as connection:
         assign_waiting(connection)
@@ -41,8 +47,8 @@ def sweep(core: Core) -> int:
     return rescued
 
 
-def rescue(core: Core) -> int:
-    """Take back messages whose lease ended.
+def rescue(core: Core, *, held: Collection[str] = (), watch: Watch | None = None) -> int:
+    """Take back messages whose lease ended. Parameters as for :func:`sweep`.
 
     One with an attempt in progress was in flight: it is tried again with the same Message-ID, or
     held when it must not go twice, or when it was in flight in three crashes. All others were
@@ -50,6 +56,10 @@ def rescue(core: Core) -> int:
     """
     now = core.now()
     with core.database.write() as connection:
+        ended_before = now + core.database.skew(connection)
+        gone = None if watch is None else watch.look(claim.leases(connection)) - set(held)
+        if gone is not None and not gone:
+            return 0
         rows = connection.execute(
             sa.select(
                 Message.id,
@@ -62,7 +72,12 @@ def rescue(core: Core) -> int:
                 Message.first_recipient,
                 claim.in_flight().label("in_flight"),
             )
-            .where(Message.status == Status.SENDING, Message.lease_until < now)
+            .where(
+                Message.status == Status.SENDING,
+                Message.lease_until < ended_before,
+                Message.lease_token.not_in(held),
+                sa.true() if gone is None else Message.lease_token.in_(gone),
+            )
             .limit(BATCH)
             .with_for_update(skip_locked=True)
         ).all()
@@ -94,7 +109,11 @@ def _take_back(connection: sa.Connection, row: Any, now: datetime) -> bool:
 
 def _after_crash(row: Any, now: datetime) -> tuple[Status, dict[str, object]]:
     crashes = row.crash_count + 1
-    values: dict[str, object] = {"crash_count": crashes, "reason": _UNKNOWN}
+    values: dict[str, object] = {
+        "crash_count": crashes,
+        "last_attempt_at": _begun(row.id),
+        "reason": _UNKNOWN,
+    }
     if row.at_most_once:
         values["reason"] = _UNKNOWN + " It is held because it must not be sent twice."
         return Status.HELD, values
@@ -106,6 +125,15 @@ def _after_crash(row: Any, now: datetime) -> tuple[Status, dict[str, object]]:
     if crashes > 1:
         values["due_at"] = now + REST_AFTER_CRASH
     return Status.QUEUED, values
+
+
+def _begun(number: int) -> sa.ScalarSelect[datetime]:
+    """Return the query for when the attempt began that a worker left behind."""
+    return (
+        sa.select(sa.func.max(Attempt.started_at))
+        .where(Attempt.message_id == number, Attempt.status == AttemptStatus.IN_PROGRESS)
+        .scalar_subquery()
+    )
 
 
 def put_aside(

@@ -3,8 +3,9 @@
 Owns the order of claim, mark, send and record. Must not know Flask, nor how many lanes there are.
 
 The outcome of a message and the mark that the next one is in flight are written in one
-transaction, before the next one is sent. So at any moment a lane has at most one message of which
-it is not known whether the server took it.
+transaction, before the content of the next one is sent. So at any moment a lane has at most one
+message of which it is not known whether the server took it. The transaction may be shared with
+other lanes: see :mod:`flask_smtp_admin.delivery.journal`.
 """
 
 from __future__ import annotations
@@ -13,27 +14,25 @@ import logging
 import random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import count
 from typing import TypeVar
 
 import sqlalchemy as sa
 
-from ..connections import note_success
 from ..core import Core
 from ..errors import OutboxUnavailable
-from ..signals import Event
 from ..smtp import Transaction
-from . import breaker, claim, facts, housekeeping, record
-from .breaker import Trouble
+from . import claim, housekeeping, record
 from .claim import Claimed
 from .decide import Decision, decide
+from .journal import Entry, Journal, Written
 from .lease import Lease, Leases
-from .limits import allowance
+from .limits import allowance, others_sessions
 from .link import Link
 from .rack import Rack
-from .record import Carrier, Report
+from .record import Carrier, Done
 
 logger = logging.getLogger(__name__)
 
@@ -48,19 +47,10 @@ CLAIM_TRIES = 2
 """A database may end a transaction to let another one through; nothing is lost by claiming later."""
 
 
-@dataclass(frozen=True)
-class _Done:
-    """A message that was tried, and what is to be written of it."""
-
-    message: Claimed
-    attempt_id: int
-    decision: Decision
-    report: Report
-
-
 class Lane:
     """Delivers the due messages of one connection until there are none.
 
+    :param journal: what it writes with, shared by the lanes of a worker.
     :param worker: the name under which attempts are recorded.
     :param stopping: asked before each message; ``True`` ends the lane after the one in hand.
     """
@@ -70,6 +60,7 @@ class Lane:
         core: Core,
         carrier: Carrier,
         *,
+        journal: Journal,
         rack: Rack,
         leases: Leases,
         worker: str,
@@ -78,14 +69,18 @@ class Lane:
     ) -> None:
         self._core = core
         self._carrier = carrier
+        self._journal = journal
         self._link = Link(carrier, rack, core.trial)
         self._leases = leases
         self._worker = worker
         self._stopping = stopping
         self._batch_size = batch_size
         self._began_at = core.now()
-        self._done: _Done | None = None
+        self._done: Done | None = None
+        self._started_at = self._began_at
         self._success_noted: datetime | None = None
+        self.is_crowded_out = False
+        """Whether other workers have all the sessions that the connection may have."""
         self.claimed_count = 0
         self.released_count = 0
         self.sent_count = 0
@@ -115,8 +110,10 @@ class Lane:
         if not batch:
             return False
         try:
-            for message in batch:
-                if self._stopping() or not lease.holds() or not self._guarded(message, lease):
+            for message, following in zip(batch, [*batch[1:], None], strict=True):
+                if self._stopping() or not lease.holds():
+                    return False
+                if not self._guarded(message, following, lease):
                     return False
             return True
         finally:
@@ -124,20 +121,29 @@ class Lane:
 
     def _claim(self, connection: sa.Connection, lease: Lease) -> list[Claimed]:
         carrier = self._carrier
-        if not carrier.is_current(connection):
+        if not record.still_current(connection, [carrier]):
             return []
         now = self._core.now()
+        skew = self._core.database.skew(connection)
+        if others_sessions(connection, carrier.id, now + skew) >= carrier.max_sessions:
+            self.is_crowded_out = True
+            return []
         limit = allowance(connection, carrier.id, carrier.limits, self._batch_size, now)
         if not limit:
             return []
         return claim.claim(
-            connection, carrier.id, limit=limit, token=lease.token, now=now, lease=lease.lasts
+            connection,
+            carrier.id,
+            limit=limit,
+            token=lease.token,
+            now=now,
+            lease_until=now + skew + lease.lasts,
         )
 
-    def _guarded(self, message: Claimed, lease: Lease) -> bool:
+    def _guarded(self, message: Claimed, following: Claimed | None, lease: Lease) -> bool:
         """Deliver one message; one that our own code stumbles over must not stop the others."""
         try:
-            return self._one(message, lease)
+            return self._one(message, following, lease)
         except OutboxUnavailable:
             raise
         except Exception as error:
@@ -147,28 +153,36 @@ class Lane:
 
     def _put_aside(self, message: Claimed, error: Exception, lease: Lease) -> None:
         self._link.abort()
+        lease.has_outcome()
         now = self._core.now()
         self._store(lambda link: housekeeping.put_aside(link, message, now, error), lease)
 
-    def _one(self, message: Claimed, lease: Lease) -> bool:
+    def _one(self, message: Claimed, following: Claimed | None, lease: Lease) -> bool:
         """Record the message before, then send this one; ``False`` ends the batch."""
         content = self._content(message, lease)
         if not content or not message.recipients:
             return self._hold_back(message, bool(content), lease)
         if not self._link.is_ready:
             # Opening may take long: what is known already must not hang on it.
-            self._settled(self._store(self._write_done, lease))
+            self._write(lease)
         unopened = self._link.make_ready()
-        attempt_id = self._turn(message, lease)
-        if attempt_id is None:
+        written = self._write(lease, following=message)
+        if written.began is None:
+            return False
+        if not written.began:
+            self._link.take_back_offer()
             return True
+        lease.offers()
         if unopened is not None:
             transaction, report = unopened.outcome(message)
         else:
-            transaction, report = self._link.send(message, content, before_final_dot=lease.holds)
+            transaction, report = self._link.send(
+                message, content, before_final_dot=lease.holds, then=following
+            )
+        lease.has_outcome()
         decision = self._decide(message, transaction)
         self.sent_count += int(decision.accepted)
-        self._done = _Done(message, attempt_id, decision, report)
+        self._done = Done(message, self._started_at, decision, report)
         return decision.blames is None and not transaction.abandoned
 
     def _content(self, message: Claimed, lease: Lease) -> bytes:
@@ -181,6 +195,7 @@ class Lane:
         missing = "it has no recipient left" if has_content else "its content is missing"
         reason = f"It cannot be sent: {missing}."
         logger.error("Message %d is held. %s", message.id, reason)
+        self._link.take_back_offer()
         self._store(lambda link: claim.hold_back(link, message, reason), lease)
         return True
 
@@ -195,105 +210,65 @@ class Lane:
 
     def _conclude(self, lease: Lease) -> None:
         """Record the last message of the batch, and release those that were not offered."""
-
-        def write(connection: sa.Connection) -> tuple[list[Event], int]:
-            return self._write_done(connection), claim.release(connection, lease.token)
-
+        self._link.take_back_offer()
         try:
-            events, released = self._store(write, lease)
+            self.released_count += self._write(lease, ends=True).released
         except OutboxUnavailable:
             if self._done is not None:
                 logger.exception("An outcome was lost: %s", self._done.decision.reason)
             raise
-        self.released_count += released
-        self._settled(events)
 
-    def _turn(self, message: Claimed, lease: Lease) -> int | None:
+    # --- what is written ------------------------------------------------------------------------
+
+    def _write(
+        self, lease: Lease, *, following: Claimed | None = None, ends: bool = False
+    ) -> Written:
         """Write the outcome of one message and the mark of the next in one transaction.
 
-        ``None``: this message has been taken over by another worker.
+        While the database is away it is tried again and again, and nothing else is sent. A known
+        outcome is kept as long as the process lives; without one it ends with the lease.
+
+        :raises OutboxUnavailable: given up. The sweep finds a message that is in flight, and
+            treats it as one whose worker died.
         """
-        tries = 0
+        entry = Entry(
+            self._carrier,
+            lease,
+            self._worker,
+            self._began_at,
+            self._max_attempts(self._done.message if self._done is not None else following),
+            success_is_news=self._success_is_news(),
+            done=self._done,
+            following=following,
+            ends=ends,
+        )
+        while True:
+            self._started_at = self._core.now()
+            try:
+                written = self._journal.write(entry)
+                break
+            except OutboxUnavailable as error:
+                if not lease.holds() and (self._done is None or self._stopping()):
+                    raise
+                logger.warning("The database did not take it, trying again: %s", error)
+            time.sleep(STORE_AGAIN_AFTER)
+            entry = replace(entry, again=True, following=following if lease.holds() else None)
+        self._note_success()
+        for event in written.events:
+            self._core.publish(event)
+        return written
 
-        def write(connection: sa.Connection) -> tuple[list[Event], int | None]:
-            nonlocal tries
-            tries += 1
-            now = self._core.now()
-            if tries > 1:
-                record.forget(connection, message)
-            events = self._write_done(connection)
-            attempt_id = record.begin(
-                connection,
-                message,
-                self._carrier,
-                worker=self._worker,
-                now=now,
-                lease_until=now + lease.lasts,
-            )
-            return events, attempt_id
-
-        events, attempt_id = self._store(write, lease)
-        self._settled(events)
-        return attempt_id
-
-    def _settled(self, events: list[Event]) -> None:
-        """Go on after the outcome of a message was committed."""
+    def _note_success(self) -> None:
+        """Remember what was written of the connection's health."""
         done, self._done = self._done, None
         if done is not None and done.decision.blames is not None:
             self._success_noted = None
         elif done is not None and self._success_is_news():
             self._success_noted = self._core.now()
-        for event in events:
-            self._core.publish(event)
-
-    # --- what is written ------------------------------------------------------------------------
-
-    def _write_done(self, connection: sa.Connection) -> list[Event]:
-        """Write the outcome of the last message and what it tells of the connection."""
-        done = self._done
-        if done is None:
-            return []
-        now = self._core.now()
-        events: list[Event] = []
-        if record.finish(
-            connection, done.message, done.attempt_id, done.decision, done.report, now
-        ):
-            events += facts.of_attempt(
-                done.message,
-                self._carrier,
-                done.decision,
-                done.report,
-                now=now,
-                max_attempts=self._max_attempts(done.message),
-            )
-        blames = done.decision.blames
-        if blames is None:
-            return events + self._note_success(connection, now)
-        trouble = Trouble.from_verdict(blames, done.report.stage, done.report.reply, self._began_at)
-        return events + self._note_trouble(connection, trouble, now)
 
     def _success_is_news(self) -> bool:
         noted = self._success_noted
         return noted is None or self._core.now() - noted >= HEALTH_EVERY
-
-    def _note_success(self, connection: sa.Connection, now: datetime) -> list[Event]:
-        if not self._success_is_news() or not note_success(connection, self._carrier.id, now):
-            return []
-        return [
-            facts.of_connection("connection_recovered", self._carrier, None, now=now, retry_at=None)
-        ]
-
-    def _note_trouble(
-        self, connection: sa.Connection, trouble: Trouble, now: datetime
-    ) -> list[Event]:
-        opened, retry_at = breaker.note_failure(connection, self._carrier.id, trouble, now)
-        if not opened:
-            return []
-        return [
-            facts.of_connection(
-                "connection_failed", self._carrier, trouble, now=now, retry_at=retry_at
-            )
-        ]
 
     def _store(
         self, act: Callable[[sa.Connection], T], lease: Lease, *, tries: int | None = None
@@ -317,5 +292,6 @@ class Lane:
                 time.sleep(STORE_AGAIN_AFTER)
         raise AssertionError("The loop has no end of its own.")
 
-    def _max_attempts(self, message: Claimed) -> int:
-        return message.max_attempts or self._carrier.max_attempts or self._core.config.max_attempts
+    def _max_attempts(self, message: Claimed | None) -> int:
+        own = None if message is None else message.max_attempts
+        return own or self._carrier.max_attempts or self._core.config.max_attempts

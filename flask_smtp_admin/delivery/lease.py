@@ -9,8 +9,9 @@ from __future__ import annotations
 import threading
 import time
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,11 @@ class Pace:
     sweep_every: float = 15.0
     """Seconds."""
 
+    @property
+    def watch(self) -> float:
+        """Seconds without a renewal after which the holder of a lease that has ended is gone."""
+        return self.renew_every * 1.4
+
 
 class Lease:
     """One lane's lease on the messages of its batch."""
@@ -38,10 +44,24 @@ class Lease:
         self.lasts = lasts
         self._margin = margin
         self._ends = time.monotonic() + lasts.total_seconds()
+        self._offered_at: float | None = None
 
     def holds(self) -> bool:
         """Tell whether the messages are still ours for sure."""
         return time.monotonic() < self._ends - self._margin
+
+    def offers(self) -> None:
+        """Note that a message is being handed to a server."""
+        self._offered_at = time.monotonic()
+
+    def has_outcome(self) -> None:
+        """Note that the server has answered, or will not."""
+        self._offered_at = None
+
+    def is_stuck(self, seconds: float) -> bool:
+        """Tell whether a server has kept one message waiting for longer than this."""
+        since = self._offered_at
+        return since is not None and time.monotonic() - since > seconds
 
     def renewed(self, asked_at: float) -> None:
         """Note that the database has prolonged it.
@@ -49,6 +69,33 @@ class Lease:
         :param asked_at: monotonic time *before* the statement was sent.
         """
         self._ends = asked_at + self.lasts.total_seconds()
+
+
+class Watch:
+    """How long each lease has gone without a renewal, by this process's own monotonic clock.
+
+    A clock that was set, here or on another machine, makes living leases look as if they had
+    ended. A renewal cannot be mistaken.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._seen: dict[str, tuple[datetime, float]] = {}
+
+    def look(self, leases: Mapping[str, datetime]) -> set[str]:
+        """Return the tokens whose lease has been the same for long enough.
+
+        :param leases: the ends of all leases that there are now, by token.
+        """
+        now = time.monotonic()
+        self._seen = {
+            token: self._seen[token] if self._is_unchanged(token, until) else (until, now)
+            for token, until in leases.items()
+        }
+        return {token for token, (_, at) in self._seen.items() if now - at >= self._seconds}
+
+    def _is_unchanged(self, token: str, until: datetime) -> bool:
+        return token in self._seen and self._seen[token][0] == until
 
 
 class Leases:
@@ -71,6 +118,16 @@ class Leases:
         """Renew it no more."""
         with self._lock:
             self._held.discard(lease)
+
+    def tokens(self) -> set[str]:
+        """Return the tokens of all leases that a lane of this process still works under."""
+        with self._lock:
+            return {lease.token for lease in self._held}
+
+    def stuck(self, seconds: float) -> list[Lease]:
+        """Return the leases under which a server has kept one message waiting for so long."""
+        with self._lock:
+            return [lease for lease in self._held if lease.is_stuck(seconds)]
 
     def renewable(self) -> list[Lease]:
         """Return the leases to renew.

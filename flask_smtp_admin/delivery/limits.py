@@ -76,6 +76,26 @@ def allowance(
     return max(wanted, 0)
 
 
+def others_sessions(connection: sa.Connection, connection_id: int, now: datetime) -> int:
+    """Count the sessions of a connection that have messages in hand, over all workers.
+
+    Each works under a lease of its own. One whose worker was killed counts until that has ended.
+    Must run in the transaction that claims.
+
+    :param now: by the clock of the database.
+    """
+    _lock(connection, connection_id)
+    return int(
+        connection.execute(
+            sa.select(sa.func.count(Message.lease_token.distinct())).where(
+                Message.status == Status.SENDING,
+                Message.connection_id == connection_id,
+                Message.lease_until > now,
+            )
+        ).scalar_one()
+    )
+
+
 def _lock(connection: sa.Connection, connection_id: int) -> None:
     """Let one worker at a time count and claim; SQLite has one writer anyway."""
     connection.execute(

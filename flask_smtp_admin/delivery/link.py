@@ -75,22 +75,26 @@ class Link:
         return self._open() if session is None else None
 
     def send(
-        self, message: Claimed, content: bytes, *, before_final_dot: Callable[[], bool]
+        self,
+        message: Claimed,
+        content: bytes,
+        *,
+        before_final_dot: Callable[[], bool],
+        then: Claimed | None = None,
     ) -> tuple[Transaction, Report]:
-        """Offer a message to the server, on a new session when a kept one turns out stale."""
+        """Offer a message to the server, on a new session when a kept one turns out stale.
+
+        :param then: the message after it, which may be offered early.
+        """
         if self._trial.reply is not None:
             return _simulated(message, self._trial.reply)
-        envelope = Envelope(
-            sender=message.sender,
-            recipients=tuple(recipient.address for recipient in message.recipients),
-            content=content,
-            smtputf8=message.smtputf8,
-            eight_bit=message.eight_bit,
-        )
+        envelope = _envelope(message, content)
         session = self._session
         assert session is not None
         was_kept = session.transactions > 0
-        transaction = session.send(envelope, before_final_dot=before_final_dot)
+        transaction = session.send(
+            envelope, before_final_dot=before_final_dot, then=self._early(session, then)
+        )
         if was_kept and _is_stale(transaction):
             self.abort()
             unopened = self._open()
@@ -101,6 +105,20 @@ class Link:
             transaction = session.send(envelope, before_final_dot=before_final_dot)
         return transaction, _report(session, transaction)
 
+    def _early(self, session: Session, then: Claimed | None) -> Envelope | None:
+        """Return what may be offered together with the end of the message before it."""
+        if then is None or then.body is None or not then.recipients:
+            return None
+        # The message before is the next transaction to be counted.
+        if session.transactions + 1 >= self._carrier.messages_per_session:
+            return None
+        return _envelope(then, then.body)
+
+    def take_back_offer(self) -> None:
+        """Have no message announced to the server whose content will not follow."""
+        if self._session is not None and self._session.has_offered:
+            self.abort()
+
     def abort(self) -> None:
         """Close the session at once: nobody knows what state it is in."""
         if self._session is not None:
@@ -109,6 +127,7 @@ class Link:
 
     def put_back(self) -> None:
         """Leave the session for whoever comes next."""
+        self.take_back_offer()
         session, self._session = self._session, None
         if session is None:
             return
@@ -129,6 +148,16 @@ class Link:
             return Unopened(error, session)
         self._session = session
         return None
+
+
+def _envelope(message: Claimed, content: bytes) -> Envelope:
+    return Envelope(
+        sender=message.sender,
+        recipients=tuple(recipient.address for recipient in message.recipients),
+        content=content,
+        smtputf8=message.smtputf8,
+        eight_bit=message.eight_bit,
+    )
 
 
 def _is_stale(transaction: Transaction) -> bool:

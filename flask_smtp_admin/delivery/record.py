@@ -1,18 +1,18 @@
 """Writing down what is being tried and what came of it.
 
-Owns the rows of an attempt and the outcome on message and recipients, all in the transaction that
-it is handed. Must not know sockets, and decides nothing.
+Owns the rows of an attempt and the outcome on message and recipients, for many messages at once,
+all in the transaction that it is handed. Must not know sockets, and decides nothing.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 import sqlalchemy as sa
 
+from ..bulk import Bulk
 from ..models import (
     Attempt,
     AttemptStatus,
@@ -24,15 +24,13 @@ from ..models import (
     Status,
 )
 from ..models.states import FINAL
-from ..models.transition import move
-from ..outbox import inserted_id
+from ..models.transition import settle
 from ..smtp import Endpoint, Line, Reply, Stage, TlsFacts
 from .claim import Claimed
-from .decide import Decision, RecipientOutcome
+from .decide import Decision
 from .limits import Limits
 
 MAX_REPLY = 4_000
-RECIPIENTS_A_STATEMENT = 500
 MAX_DIALOGUE = 60_000
 """Characters of a dialogue that are kept; MariaDB's TEXT takes 65,535 bytes."""
 
@@ -66,18 +64,6 @@ class Carrier:
             updated_at=connection.updated_at,
         )
 
-    def is_current(self, connection: sa.Connection) -> bool:
-        """Tell whether the connection is still enabled and as it was."""
-        return bool(
-            connection.execute(
-                sa.select(sa.literal(1)).where(
-                    Connection.id == self.id,
-                    Connection.enabled,
-                    Connection.updated_at == self.updated_at,
-                )
-            ).scalar()
-        )
-
 
 @dataclass(frozen=True)
 class Report:
@@ -90,113 +76,234 @@ class Report:
     tls: TlsFacts | None
 
 
-def begin(
-    connection: sa.Connection,
-    message: Claimed,
-    carrier: Carrier,
-    *,
-    worker: str,
-    now: datetime,
-    lease_until: datetime,
-) -> int | None:
-    """Mark a message as in flight, and return the number of its attempt.
+@dataclass(frozen=True)
+class Done:
+    """A message that was tried, when that began, and what is to be written of it."""
 
-    ``None``: the lease is lost; somebody else has the message now and it must not be sent here.
+    message: Claimed
+    started_at: datetime
+    decision: Decision
+    report: Report
+
+
+class Contested(Exception):
+    """Among several messages there is one that is no longer ours; which one is not known."""
+
+
+def still_current(connection: sa.Connection, carriers: Iterable[Carrier]) -> set[int]:
+    """Return the numbers of those connections that are still enabled and as they were."""
+    known = {carrier.id: carrier.updated_at for carrier in carriers}
+    if not known:
+        return set()
+    rows = connection.execute(_CURRENT, {"numbers": sorted(known)})
+    return {row.id for row in rows if row.updated_at == known[row.id]}
+
+
+_CURRENT = sa.select(Connection.id, Connection.updated_at).where(
+    Connection.enabled, Connection.id.in_(sa.bindparam("numbers", expanding=True))
+)
+
+
+# --- before a message is sent --------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Begin:
+    """A message that is about to be sent."""
+
+    message: Claimed
+    carrier: Carrier
+    worker: str
+
+
+def begin(connection: sa.Connection, begins: Sequence[Begin], now: datetime) -> bool:
+    """Mark messages as in flight.
+
+    ``False``, for a single one: the lease is lost; somebody else has the message now and it must
+    not be sent here.
+
+    :raises Contested: the same for one of several; the transaction must be rolled back.
     """
-    mine = connection.execute(
-        sa.update(Message)
-        .where(
-            Message.id == message.id,
-            Message.status == Status.SENDING,
-            Message.lease_token == message.lease_token,
-        )
-        .values(
-            last_attempt_at=now,
-            # Never shorter: the heartbeat may have renewed it while this waited for the database.
-            lease_until=sa.case(
-                (Message.lease_until > lease_until, Message.lease_until), else_=lease_until
-            ),
-        )
-        .execution_options(synchronize_session=False)
-    ).rowcount
-    if not mine:
-        return None
-    endpoint = carrier.endpoint
-    result = connection.execute(
-        sa.insert(Attempt).values(
-            message_id=message.id,
-            # Empty when the connection has been deleted meanwhile.
-            connection_id=sa.select(Connection.id)
-            .where(Connection.id == carrier.id)
-            .scalar_subquery(),
-            connection=carrier.caption,
-            host=endpoint.host,
-            port=endpoint.port,
-            encryption=endpoint.encryption,
-            use_auth=endpoint.use_auth,
-            number=message.attempts_count + 1,
-            counted=False,
-            sender=message.sender,
-            recipient=message.recipients[0].address.lower(),
-            recipient_count=len(message.recipients),
-            subject=message.subject,
-            subject_key=message.subject_key,
-            status=AttemptStatus.IN_PROGRESS,
-            started_at=now,
-            worker=worker,
-        )
+    changed = _BEGIN.run(connection, [_attempt(one, now) for one in begins])
+    if changed == len(begins):
+        return True
+    if len(begins) > 1:
+        raise Contested
+    return False
+
+
+# Locked, so that a sweep that is just taking the message back either sees the mark or comes first.
+_MINE = (
+    sa.select(
+        Message.id,
+        # Empty when the connection has been deleted meanwhile.
+        sa.select(Connection.id)
+        .where(Connection.id == sa.bindparam("connection_id"))
+        .scalar_subquery(),
+        *(
+            sa.bindparam(name, type_=getattr(Attempt, name).type)
+            for name in ("connection", "host", "port", "encryption", "use_auth")
+        ),
+        Message.attempts_count + sa.literal_column("1"),
+        sa.bindparam("counted", type_=Attempt.counted.type),
+        Message.sender,
+        sa.bindparam("recipient", type_=Attempt.recipient.type),
+        sa.bindparam("recipient_count", type_=Attempt.recipient_count.type),
+        Message.subject,
+        Message.subject_key,
+        sa.bindparam("in_progress", type_=Attempt.status.type),
+        sa.bindparam("started_at", type_=Attempt.started_at.type),
+        sa.bindparam("worker", type_=Attempt.worker.type),
+        sa.bindparam("token", type_=Attempt.lease_token.type),
     )
-    return inserted_id(result)
+    .where(
+        Message.id == sa.bindparam("message"),
+        Message.lease_token == sa.bindparam("claim", type_=Message.lease_token.type),
+        Message.status == sa.bindparam("sending", type_=Message.status.type),
+    )
+    .with_for_update(of=Message)
+)
+_BEGIN = Bulk(
+    sa.insert(Attempt).from_select(
+        (
+            *("message_id", "connection_id", "connection", "host", "port", "encryption"),
+            *("use_auth", "number", "counted", "sender", "recipient", "recipient_count"),
+            *("subject", "subject_key", "status", "started_at", "worker", "lease_token"),
+        ),
+        _MINE,
+        include_defaults=False,
+    )
+)
+
+
+def _attempt(one: Begin, now: datetime) -> dict[str, object]:
+    message, carrier = one.message, one.carrier
+    endpoint = carrier.endpoint
+    return {
+        "message": message.id,
+        "claim": message.lease_token,
+        "token": message.lease_token,
+        "sending": Status.SENDING,
+        "connection_id": carrier.id,
+        "connection": carrier.caption,
+        "host": endpoint.host,
+        "port": endpoint.port,
+        "encryption": endpoint.encryption,
+        "use_auth": endpoint.use_auth,
+        "counted": False,
+        "recipient": message.recipients[0].address.lower(),
+        "recipient_count": len(message.recipients),
+        "in_progress": AttemptStatus.IN_PROGRESS,
+        "started_at": now,
+        "worker": one.worker,
+    }
 
 
 def forget(connection: sa.Connection, message: Claimed) -> None:
-    """Remove the attempts of a message that were begun, by a commit whose answer got lost.
+    """Remove an attempt that was begun under our claim, by a commit whose answer got lost.
 
     To be called before the message is offered: nothing has been sent yet.
     """
     connection.execute(
         sa.delete(Attempt).where(
-            Attempt.message_id == message.id, Attempt.status == AttemptStatus.IN_PROGRESS
+            Attempt.message_id == message.id,
+            Attempt.lease_token == message.lease_token,
+            Attempt.status == AttemptStatus.IN_PROGRESS,
         )
     )
 
 
-def finish(
-    connection: sa.Connection,
-    message: Claimed,
-    attempt_id: int,
-    decision: Decision,
-    report: Report,
-    now: datetime,
-) -> bool:
-    """Write the outcome. ``False``: the lease was lost meanwhile; the log says so, no more."""
-    mine = _write_message(connection, message, decision, report, now) or _was_written(
-        connection, message, decision
-    )
-    reason = decision.reason if mine else _lost(decision)
-    connection.execute(
-        sa.update(Attempt)
-        .where(Attempt.id == attempt_id)
-        .values(
-            status=AttemptStatus.SUCCESS if decision.accepted else AttemptStatus.FAIL,
-            counted=decision.counted,
-            finished_at=now,
-            milliseconds=round(report.seconds * 1000),
-            stage=report.stage.value,
-            smtp_code=report.reply.code if report.reply else None,
-            enhanced_code=report.reply.enhanced if report.reply else None,
-            reply=str(report.reply)[:MAX_REPLY] if report.reply else None,
-            reason=reason[:MAX_REPLY],
-            advice=decision.verdict.advice or None,
-            tls=f"{report.tls.version}, {report.tls.cipher}" if report.tls else None,
-            dialogue=dialogue_text(report.dialogue),
-        )
-    )
+# --- after it ------------------------------------------------------------------------------------
+
+
+def finish(connection: sa.Connection, dones: Sequence[Done], now: datetime) -> bool:
+    """Write outcomes. ``False``, for a single one: the lease was lost meanwhile; the log says so.
+
+    :raises Contested: the same for one of several; the transaction must be rolled back.
+    """
+    mine = settle(connection, [_outcome(done, now) for done in dones]) == len(dones)
+    if not mine and len(dones) > 1:
+        raise Contested
+    mine = mine or all(_was_written(connection, done) for done in dones)
+    _FINISH.run(connection, [_end(done, now, mine=mine) for done in dones])
     if mine:
-        _write_recipients(connection, decision, now)
-        if message.sensitive and decision.status in FINAL:
-            connection.execute(sa.delete(MessageBody).where(MessageBody.message_id == message.id))
+        _SETTLE_RECIPIENT.run(connection, [row for done in dones for row in _recipients(done, now)])
+        _remove_bodies(connection, [done for done in dones if done.message.sensitive])
     return mine
+
+
+def _outcome(done: Done, now: datetime) -> dict[str, object]:
+    message, decision, report = done.message, done.decision, done.report
+    reply = report.reply
+    return {
+        "message": message.id,
+        "token": message.lease_token,
+        "status": decision.status,
+        "due_at": decision.due_at,
+        "attempts_count": message.attempts_count + int(decision.counted),
+        "last_attempt_at": done.started_at,
+        "finished_at": now if decision.status in FINAL else None,
+        "last_stage": report.stage.value,
+        "last_code": reply.code if reply else None,
+        "last_enhanced": reply.enhanced if reply else None,
+        "last_reply": str(reply)[:MAX_REPLY] if reply else None,
+        "reason": decision.reason[:MAX_REPLY],
+    }
+
+
+def _was_written(connection: sa.Connection, done: Done) -> bool:
+    """Tell whether this very outcome is there already, from a commit whose answer got lost.
+
+    Whoever takes a message over, worker or person, leaves another token in it.
+    """
+    return bool(
+        connection.execute(
+            sa.select(sa.literal(1)).where(
+                Message.id == done.message.id,
+                Message.lease_token == done.message.lease_token,
+                Message.status == done.decision.status,
+            )
+        ).scalar()
+    )
+
+
+_FINISH = Bulk(
+    sa.update(Attempt)
+    .where(
+        Attempt.message_id == sa.bindparam("message"),
+        Attempt.lease_token == sa.bindparam("token"),
+    )
+    .values(
+        {
+            name: sa.bindparam(name)
+            for name in (
+                *("status", "counted", "finished_at", "milliseconds", "stage", "smtp_code"),
+                *("enhanced_code", "reply", "reason", "advice", "tls", "dialogue"),
+            )
+        }
+    )
+)
+
+
+def _end(done: Done, now: datetime, *, mine: bool) -> dict[str, object]:
+    decision, report = done.decision, done.report
+    reply = report.reply
+    return {
+        "message": done.message.id,
+        "token": done.message.lease_token,
+        "status": AttemptStatus.SUCCESS if decision.accepted else AttemptStatus.FAIL,
+        "counted": decision.counted,
+        "finished_at": now,
+        "milliseconds": round(report.seconds * 1000),
+        "stage": report.stage.value,
+        "smtp_code": reply.code if reply else None,
+        "enhanced_code": reply.enhanced if reply else None,
+        "reply": str(reply)[:MAX_REPLY] if reply else None,
+        "reason": (decision.reason if mine else _lost(decision))[:MAX_REPLY],
+        "advice": decision.verdict.advice or None,
+        "tls": f"{report.tls.version}, {report.tls.cipher}" if report.tls else None,
+        "dialogue": dialogue_text(report.dialogue),
+    }
 
 
 def _lost(decision: Decision) -> str:
@@ -205,81 +312,36 @@ def _lost(decision: Decision) -> str:
     return "Another worker had taken the message over."
 
 
-def _write_message(
-    connection: sa.Connection,
-    message: Claimed,
-    decision: Decision,
-    report: Report,
-    now: datetime,
-) -> bool:
-    values: dict[str, object] = {
-        "lease_until": None,
-        "attempts_count": message.attempts_count + int(decision.counted),
-        "last_stage": report.stage.value,
-        "last_code": report.reply.code if report.reply else None,
-        "last_enhanced": report.reply.enhanced if report.reply else None,
-        "last_reply": str(report.reply)[:MAX_REPLY] if report.reply else None,
-        "reason": decision.reason[:MAX_REPLY],
-    }
-    if decision.due_at is not None:
-        values["due_at"] = decision.due_at
-    if decision.status in FINAL:
-        values["finished_at"] = now
-    return bool(
-        move(
-            connection,
-            decision.status,
-            Message.id == message.id,
-            Message.lease_token == message.lease_token,
-            from_={Status.SENDING},
-            values=values,
-        )
+_SETTLE_RECIPIENT = Bulk(
+    sa.update(Recipient)
+    .where(Recipient.id == sa.bindparam("recipient"))
+    .values(
+        {
+            name: sa.bindparam(name)
+            for name in ("status", "smtp_code", "enhanced_code", "reply", "finished_at")
+        }
     )
+)
 
 
-def _was_written(connection: sa.Connection, message: Claimed, decision: Decision) -> bool:
-    """Tell whether this very outcome is there already, from a commit whose answer got lost.
-
-    Whoever takes a message over, worker or person, leaves another token in it.
-    """
-    return bool(
-        connection.execute(
-            sa.select(sa.literal(1)).where(
-                Message.id == message.id,
-                Message.lease_token == message.lease_token,
-                Message.status == decision.status,
-            )
-        ).scalar()
-    )
+def _recipients(done: Done, now: datetime) -> list[dict[str, object]]:
+    return [
+        {
+            "recipient": outcome.id,
+            "status": outcome.status,
+            "smtp_code": outcome.smtp_code,
+            "enhanced_code": outcome.enhanced_code,
+            "reply": outcome.reply[:MAX_REPLY] if outcome.reply else None,
+            "finished_at": None if outcome.status is RecipientStatus.PENDING else now,
+        }
+        for outcome in done.decision.recipients
+    ]
 
 
-def _write_recipients(connection: sa.Connection, decision: Decision, now: datetime) -> None:
-    """Write the outcomes, one statement for all recipients that share one."""
-    alike: dict[tuple[object, ...], list[RecipientOutcome]] = defaultdict(list)
-    for outcome in decision.recipients:
-        alike[outcome.status, outcome.smtp_code, outcome.reply].append(outcome)
-    for outcomes in alike.values():
-        _write_alike(connection, outcomes, now)
-
-
-def _write_alike(
-    connection: sa.Connection, outcomes: list[RecipientOutcome], now: datetime
-) -> None:
-    first = outcomes[0]
-    settled = first.status is not RecipientStatus.PENDING
-    for start in range(0, len(outcomes), RECIPIENTS_A_STATEMENT):
-        some = outcomes[start : start + RECIPIENTS_A_STATEMENT]
-        connection.execute(
-            sa.update(Recipient)
-            .where(Recipient.id.in_([outcome.id for outcome in some]))
-            .values(
-                status=first.status,
-                smtp_code=first.smtp_code,
-                enhanced_code=first.enhanced_code,
-                reply=first.reply[:MAX_REPLY] if first.reply else None,
-                finished_at=now if settled else None,
-            )
-        )
+def _remove_bodies(connection: sa.Connection, sensitive: Iterable[Done]) -> None:
+    final = [done.message.id for done in sensitive if done.decision.status in FINAL]
+    if final:
+        connection.execute(sa.delete(MessageBody).where(MessageBody.message_id.in_(final)))
 
 
 def dialogue_text(lines: Iterable[Line]) -> str:

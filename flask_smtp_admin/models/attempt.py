@@ -69,6 +69,8 @@ class Attempt(Base):
     recipient_count: Mapped[int]
     subject: Mapped[str] = mapped_column(sa.String(SUBJECT_LENGTH))
     subject_key: Mapped[str] = mapped_column(search_key(100))
+    lease_token: Mapped[str | None] = mapped_column(sa.String(36), default=None)
+    """Under which claim it was made: that tells it from another worker's attempt."""
     status: Mapped[AttemptStatus] = mapped_column(Word(AttemptStatus))
     started_at: Mapped[datetime] = mapped_column(UTCDateTime)
     finished_at: Mapped[datetime | None] = mapped_column(UTCDateTime, default=None)

@@ -6,11 +6,12 @@ asks, nor why.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
 
+from ..bulk import Bulk
 from .message import Message
 from .states import TRANSITIONS, Status
 
@@ -41,3 +42,40 @@ def move(
         .execution_options(synchronize_session=False)
     )
     return int(connection.execute(statement).rowcount)
+
+
+_SETTLE = Bulk(
+    sa.update(Message)
+    .where(
+        Message.id == sa.bindparam("message"),
+        Message.lease_token == sa.bindparam("token"),
+        Message.status == sa.bindparam("sending", type_=Message.status.type),
+    )
+    .values(
+        status=sa.bindparam("status"),
+        lease_until=sa.null(),
+        due_at=sa.func.coalesce(sa.bindparam("due_at", type_=Message.due_at.type), Message.due_at),
+        attempts_count=sa.bindparam("attempts_count"),
+        last_attempt_at=sa.bindparam("last_attempt_at"),
+        finished_at=sa.bindparam("finished_at"),
+        last_stage=sa.bindparam("last_stage"),
+        last_code=sa.bindparam("last_code"),
+        last_enhanced=sa.bindparam("last_enhanced"),
+        last_reply=sa.bindparam("last_reply"),
+        reason=sa.bindparam("reason"),
+    )
+)
+
+
+def settle(connection: sa.Connection, rows: Sequence[Mapping[str, Any]]) -> int:
+    """Write what came of messages that were sent under a lease, and say how many changed.
+
+    A row has ``message`` (its number), ``token`` (of the lease), ``status``, ``due_at`` (``None``
+    leaves it) and the columns of an outcome. One that somebody else has taken is not changed.
+
+    :raises ValueError: ``TRANSITIONS`` does not have the step.
+    """
+    for row in rows:
+        if row["status"] not in TRANSITIONS[Status.SENDING]:
+            raise ValueError(f"A message cannot go from sending to {row['status']}.")
+    return _SETTLE.run(connection, [{"sending": Status.SENDING, **row} for row in rows])

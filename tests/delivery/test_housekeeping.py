@@ -30,7 +30,7 @@ def die_with(bench: Bench, connection_id: int, *in_flight: int) -> None:
             limit=50,
             token="the dead",
             now=bench.clock(),
-            lease=timedelta(seconds=45),
+            lease_until=bench.clock() + timedelta(seconds=45),
         )
     for number in in_flight:
         add(bench.engine, an_attempt(bench.message(number), status=AttemptStatus.IN_PROGRESS))

@@ -313,10 +313,10 @@ def test_an_error_of_our_own_puts_one_message_aside_and_then_into_quarantine(
 
     begin = record.begin
 
-    def stumble(connection: Any, message: Any, *args: Any, **options: Any) -> Any:
-        if message.id == bad:
+    def stumble(connection: Any, begins: Any, now: Any) -> Any:
+        if any(one.message.id == bad for one in begins):
             raise LookupError("a bug")
-        return begin(connection, message, *args, **options)
+        return begin(connection, begins, now)
 
     monkeypatch.setattr(record, "begin", stumble)
     for _ in range(3):

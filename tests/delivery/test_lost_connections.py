@@ -32,7 +32,7 @@ def take_in_hand(bench: Bench, connection_id: int) -> None:
             limit=10,
             token="in hand",
             now=bench.clock(),
-            lease=timedelta(seconds=45),
+            lease_until=bench.clock() + timedelta(seconds=45),
         )
 
 

@@ -39,7 +39,7 @@ def test_what_a_killed_process_left_is_taken_back(bench: Bench, catchall: CatchA
             limit=1,
             token="the dead",
             now=bench.clock(),
-            lease=timedelta(minutes=15),
+            lease_until=bench.clock() + timedelta(minutes=15),
         )
     bench.clock.forward(minutes=16)
 

@@ -374,6 +374,7 @@ def upgrade() -> None:
             .with_variant(sa.String(length=100, collation="C"), "postgresql"),
             nullable=False,
         ),
+        sa.Column("lease_token", sa.String(length=36), nullable=True),
         sa.Column("status", sa.String(length=20), nullable=False),
         sa.Column(
             "started_at",
