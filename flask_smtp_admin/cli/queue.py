@@ -76,7 +76,8 @@ def list_command(words: tuple[str, ...], limit: int) -> None:
 @_acting
 def retry_command(words: tuple[str, ...], everything: bool) -> None:
     """Try messages now: waiting, held and failed ones."""
-    _act(words, everything, outbox.retry, ("is due now", "are due now"))
+    done = ("was set to be tried at once", "were set to be tried at once")
+    _act(words, everything, outbox.retry, done)
 
 
 @queue_group.command("hold")

@@ -144,7 +144,7 @@ def delete(core: Core, connection_id: int) -> str:
         session.execute(
             sa.update(Message)
             .where(Message.connection_id == stored.id, Message.status.in_(returning))
-            .values(connection_id=None)
+            .values(connection_id=None, pinned=False)
             .execution_options(synchronize_session=False)
         )
         session.execute(

@@ -48,7 +48,7 @@ ACTS = {
         Act(
             "retry",
             "Retry now",
-            ("is due now", "are due now"),
+            ("was set to be tried at once", "were set to be tried at once"),
             "Only waiting, held and failed messages whose content is still there can be retried.",
             frozenset({Status.QUEUED, Status.HELD, Status.FAILED, Status.PARTIAL}),
             outbox.retry,

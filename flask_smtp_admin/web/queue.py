@@ -21,7 +21,7 @@ from flask_smtp_admin.models import Message, Status
 from flask_smtp_admin.search import MESSAGES
 from flask_smtp_admin.wording import Count
 
-from . import acts, filters, listing
+from . import acts, filters, listing, tries
 from .access import core, route, state
 from .act_form import SelectionForm
 from .acts import ACTS, Act
@@ -42,6 +42,8 @@ class Row:
 
     message: Message
     explanation: Explanation
+    earlier: int
+    """Tries from before it was put back into the queue, which count no more."""
 
 
 @dataclass(frozen=True)
@@ -81,8 +83,9 @@ def read_rows(session: Session, ids: Sequence[int], around: Surroundings) -> lis
     """Return the messages with these numbers, newest first, each explained."""
     found = session.scalars(
         sa.select(Message).where(Message.id.in_(ids)).order_by(Message.id.desc())
-    )
-    return [Row(message, explain(message, around)) for message in found]
+    ).all()
+    before = tries.earlier(session, found)
+    return [Row(one, explain(one, around), before.get(one.id, 0)) for one in found]
 
 
 @route("/queue/", action="operate", methods=("POST",))

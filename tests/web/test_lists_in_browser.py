@@ -12,6 +12,7 @@ from playwright.sync_api import Browser, Page, expect
 from flask_smtp_admin.models import Message, Status
 from tests import rows
 from tests.apps import engine_of
+from tests.rows import NOW
 from tests.servers.application import served
 from tests.servers.browser import check_accessibility, watched_page
 from tests.web.lists import Stored, open_to, store
@@ -154,3 +155,33 @@ def test_a_message_is_watched_until_it_is_sent(stored: Stored, url: str, page: P
         )
     expect(page.get_by_text("Accepted by the server.")).to_be_visible()
     expect(page.get_by_role("cell", name="EHLO web-1")).to_be_visible()
+
+
+def test_the_facts_of_a_message_follow_it(stored: Stored, url: str, page: Page) -> None:
+    quickly(page)
+    page.goto(f"{url}/messages/{stored.deferred.id}")
+    facts = page.get_by_role("complementary", name="Facts")
+    crumbs = page.get_by_role("navigation", name="Where you are")
+    expect(facts).to_contain_text("Next try")
+    choice = page.get_by_label("Carry it by another connection")
+    choice.select_option("Bulk")
+    choice.evaluate("(select) => select.blur()")
+    _change(stored, attempts_count=3)
+    expect(facts).to_contain_text("3 of 9")
+    expect(choice).to_have_value(str(stored.bulk.id))
+    _change(stored, connection_id=stored.bulk.id)
+    expect(facts).to_contain_text("Bulk")
+    expect(choice).to_have_value("")
+    _change(stored, status=Status.SENT, finished_at=NOW)
+    expect(facts).to_contain_text("Ended")
+    expect(choice).to_have_count(0)
+    expect(crumbs).to_have_text("Log")
+    current = page.get_by_role("navigation", name="Pages").locator("[aria-current]")
+    expect(current).to_have_text("Log")
+
+
+def _change(stored: Stored, **values: object) -> None:
+    with engine_of(stored.app).begin() as connection:
+        connection.execute(
+            sa.update(Message).where(Message.id == stored.deferred.id).values(**values)
+        )

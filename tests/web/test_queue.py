@@ -223,7 +223,7 @@ def test_selected_messages_are_acted_on(stored: Stored, client: FlaskClient) -> 
     assert "2 messages are held." in act(client, "hold", id=both)
     assert stored.status(stored.waiting) is stored.status(stored.deferred) is Status.HELD
     assert "2 messages were released." in act(client, "release", id=both)
-    assert "2 messages are due now." in act(client, "retry", id=both)
+    assert "2 messages were set to be tried at once." in act(client, "retry", id=both)
     assert stored.column(stored.deferred, Message.due_at) == NOW
     said = act(client, "move", id=both, to=stored.bulk.id)
     assert "2 messages were moved." in said
@@ -231,7 +231,7 @@ def test_selected_messages_are_acted_on(stored: Stored, client: FlaskClient) -> 
 
 
 def test_a_failed_message_can_be_retried(stored: Stored, client: FlaskClient) -> None:
-    assert "1 message is due now." in act(client, "retry", id=stored.failed.id)
+    assert "1 message was set to be tried at once." in act(client, "retry", id=stored.failed.id)
     assert stored.status(stored.failed) is Status.QUEUED
 
 
