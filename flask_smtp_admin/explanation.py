@@ -143,8 +143,8 @@ def cause(
     if codes and codes not in text:
         # A reason that ends with a word in brackets takes the codes into them.
         text = f"{text[:-1]}, {codes})" if text.endswith(")") else f"{text} ({codes})"
-    # Many reasons name the stage themselves.
-    label = at.partition(" ")[2].lower()
+    # Many reasons name the stage themselves: a refused connection was so on connecting.
+    label = at.partition(" ")[2].lower().removesuffix("ing")
     return f"{text} {at}" if at and label not in text.lower() else text
 
 
