@@ -110,7 +110,8 @@ def messages_act(number: int) -> Response:
     except UnknownConnection as error:
         flash(str(error), "error")
     else:
-        category, sentence = acts.outcome(act, changed, None)
+        idle = act.name == "move" and acts.is_idle(core(), form.to.data)
+        category, sentence = acts.outcome(act, changed, None, idle=idle)
         flash(sentence.replace("1 message", "The message"), category)
     return see_other("messages_show", number=number)
 

@@ -65,7 +65,7 @@ def queue_list() -> str:
     """Show the messages that have not been sent."""
     with core().database.session() as session:
         connection = session.connection()
-        filter_ = filters.read(connection, "queue_list", MESSAGES, TABS)
+        filter_ = filters.read(session, "queue_list", MESSAGES, TABS)
         found = listing.read(connection, filter_)
         around = surroundings.read(session, core(), state().dispatch)
         rows = read_rows(session, found.page.ids, around)
@@ -93,7 +93,7 @@ def queue_act() -> Response | str:
     """Act on the selected messages, or on all that match; deleting asks first."""
     with core().database.session() as session:
         connection = session.connection()
-        filter_ = filters.read(connection, "queue_list", MESSAGES, TABS)
+        filter_ = filters.read(session, "queue_list", MESSAGES, TABS)
         form = SelectionForm()
         act = form.read()
         selection = _selection(connection, filter_, form) if filter_.understood else None
@@ -146,7 +146,8 @@ def _perform(act: Act, selection: Selection, form: SelectionForm) -> None:
     except UnknownConnection as error:
         flash(str(error), "error")
         return
-    category, sentence = acts.outcome(act, changed, selection.asked, cut=selection.cut)
+    idle = act.name == "move" and acts.is_idle(core(), form.to.data)
+    category, sentence = acts.outcome(act, changed, selection.asked, cut=selection.cut, idle=idle)
     flash(sentence, category)
 
 

@@ -60,6 +60,42 @@ def test_pages_fit_a_narrow_window(stored: Stored, url: str, browser: Browser) -
             check_accessibility(page)
 
 
+def test_a_phone_can_tick_every_row(stored: Stored, url: str, browser: Browser) -> None:
+    with watched_page(browser, width=375) as (page, _):
+        page.goto(f"{url}/queue/")
+        page.get_by_label("All on this page").check()
+        expect(page.get_by_text("or the 5 selected")).to_be_visible()
+        box = page.get_by_label(f"Select message {stored.deferred.id} to ann@example.org")
+        expect(box).to_be_checked()
+        box.uncheck()
+        expect(page.get_by_label("All on this page")).not_to_be_checked()
+        expect(page.get_by_label("Select every message on this page")).to_be_hidden()
+        page.set_viewport_size({"width": 1280, "height": 800})
+        expect(page.get_by_label("All on this page")).to_be_hidden()
+        expect(page.get_by_label("Select every message on this page")).to_be_visible()
+
+
+@pytest.mark.parametrize("javascript", [True, False], ids=["scripts", "no scripts"])
+def test_a_phone_shows_the_tab_that_it_is_on(
+    stored: Stored, url: str, browser: Browser, javascript: bool
+) -> None:
+    with watched_page(browser, width=375, javascript=javascript) as (page, _):
+        page.goto(f"{url}/queue/?tab=failed")
+        tab = page.get_by_role("navigation", name="States").locator("[aria-current]")
+        expect(tab).to_have_text("Failed 1")
+        expect(tab).to_be_in_viewport(ratio=1)
+
+
+def test_a_search_leaves_out_what_it_does_not_narrow(stored: Stored, url: str, page: Page) -> None:
+    page.goto(f"{url}/queue/")
+    page.get_by_label("Search the queue").fill("to:bob")
+    page.get_by_role("button", name="Search").click()
+    expect(page).to_have_url(f"{url}/queue/?q=to%3Abob")
+    page.get_by_label("Connection", exact=True).select_option("Bulk")
+    page.get_by_role("button", name="Search").click()
+    expect(page).to_have_url(f"{url}/queue/?q=to%3Abob&connection={stored.bulk.id}")
+
+
 def test_everything_works_without_javascript(stored: Stored, url: str, browser: Browser) -> None:
     with watched_page(browser, javascript=False) as (page, _):
         page.goto(f"{url}/queue/")
