@@ -22,7 +22,7 @@ def test_all_well_is_the_first_thing_said(app: Flask, client: FlaskClient) -> No
     ) in page
     assert "1 message was given up today." in page
     assert "1 message is held and waits for somebody to decide." in page
-    assert "1 due now" in page
+    assert "1 due now since just now" in page
     assert "1 sent today" in page
     assert "web-1 process 47" in page
     assert "Invoice to ann@example.org, 6 min ago Greylisted (451)." in page
