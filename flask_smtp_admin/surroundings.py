@@ -5,13 +5,16 @@ Owns the queries, so that :mod:`flask_smtp_admin.explanation` stays pure. Must n
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from .core import Core
-from .explanation import Surroundings
-from .models import Connection, Worker
+from .explanation import Surroundings, obstacle
+from .models import Connection, Message, Worker
 from .models.worker import ALIVE_WITHIN
+from .search import Known, Obstacle
 
 
 def read(session: Session, core: Core, dispatch: str) -> Surroundings:
@@ -20,9 +23,6 @@ def read(session: Session, core: Core, dispatch: str) -> Surroundings:
     :param dispatch: who delivers, as the application resolved it.
     """
     now = core.now()
-    connections = session.scalars(
-        sa.select(Connection).order_by(Connection.position, Connection.id)
-    ).unique()
     alive = session.scalar(
         sa.select(Worker.id)
         .where(Worker.seen_at >= now - ALIVE_WITHIN, Worker.stopped_at.is_(None))
@@ -31,8 +31,34 @@ def read(session: Session, core: Core, dispatch: str) -> Surroundings:
     return Surroundings(
         now=now,
         zone=core.config.zone,
-        connections={connection.id: connection for connection in connections},
+        connections=_connections(session),
         max_attempts=core.config.max_attempts,
         # Inline there is no worker to be seen: whoever sends also delivers.
         worker_alive=None if dispatch == "inline" else alive is not None,
     )
+
+
+def known(session: Session, core: Core) -> Known:
+    """Read what a search is read against: the connections, and what keeps their messages."""
+    around = Surroundings(core.now(), core.config.zone, _connections(session))
+    connections = around.connections or {}
+    return Known(
+        now=around.now,
+        zone=around.zone,
+        connections={one.id: one.caption for one in connections.values()},
+        obstacles=tuple(_obstacles(around, [*connections, None])),
+    )
+
+
+def _obstacles(around: Surroundings, numbers: list[int | None]) -> Iterator[Obstacle]:
+    for number in numbers:
+        # Of a message that is due, this needs to know no more.
+        due = Message(connection_id=number, due_at=around.now, sender="-")
+        found = obstacle(due, around)
+        if found is not None:
+            yield Obstacle(number, found.detail, found.next_at)
+
+
+def _connections(session: Session) -> dict[int, Connection]:
+    rows = session.scalars(sa.select(Connection).order_by(Connection.position, Connection.id))
+    return {connection.id: connection for connection in rows.unique()}

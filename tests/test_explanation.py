@@ -226,6 +226,8 @@ def test_a_cause_names_code_and_stage_once() -> None:
     assert cause("Come back later (greylisting).", 451, "4.7.1", "body") == (
         "come back later (greylisting, 451 4.7.1) after the message"
     )
+    refused = "No server listens on this port: the connection was refused."
+    assert cause(refused, None, None, "connect") == refused[:-1].replace("No", "no", 1)
     assert cause(None) == "no reason was recorded"
     assert cause("Odd.", None, None, "no-such-stage") == "odd at no-such-stage"
 

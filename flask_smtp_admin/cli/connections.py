@@ -12,6 +12,7 @@ from flask_smtp_admin.core import Core
 from flask_smtp_admin.errors import InvalidConnection, UnknownConnection
 from flask_smtp_admin.models import AuthMechanism, Connection
 from flask_smtp_admin.smtp import ProbeReport, Step
+from flask_smtp_admin.wording import Count
 
 from .group import current_state, smtp_admin_cli
 
@@ -163,8 +164,17 @@ def disable_command(connection: str) -> None:
     """Disable CONNECTION, given by its number or caption, unless it is the only enabled one."""
     core = current_state().core
     found = find_connection(core, connection)
+    waited = _waiting(core, found)
     changed = connections.disable(core, found.id)
     click.echo(f"“{found.caption}” {'is disabled' if changed else 'was disabled already'}.")
+    words = connections.after_disabling(waited, _waiting(core, found))
+    if changed and words:
+        click.echo(words)
+
+
+def _waiting(core: Core, connection: Connection) -> Count:
+    with core.database.session() as session:
+        return connections.waiting_counts(session, [connection])[connection.id]
 
 
 @smtp_admin_cli.command("test")

@@ -16,9 +16,9 @@ from sqlalchemy.orm import Session
 from flask_smtp_admin import outbox, paging, search, surroundings
 from flask_smtp_admin.core import Core
 from flask_smtp_admin.explanation import Surroundings, explain
-from flask_smtp_admin.models import Connection, Message, Status
+from flask_smtp_admin.models import Message, Status
 from flask_smtp_admin.paging import Criterion
-from flask_smtp_admin.search import MESSAGES, Known
+from flask_smtp_admin.search import MESSAGES
 from flask_smtp_admin.wording import Count, agreeing, counted, relative
 
 from .connections import find_connection
@@ -76,7 +76,8 @@ def list_command(words: tuple[str, ...], limit: int) -> None:
 @_acting
 def retry_command(words: tuple[str, ...], everything: bool) -> None:
     """Try messages now: waiting, held and failed ones."""
-    _act(words, everything, outbox.retry, ("is due now", "are due now"))
+    done = ("was set to be tried at once", "were set to be tried at once")
+    _act(words, everything, outbox.retry, done)
 
 
 @queue_group.command("hold")
@@ -162,13 +163,7 @@ def _criteria(
     session: Session, core: Core, words: Sequence[str], fitting: Sequence[Status] | None = None
 ) -> list[Criterion]:
     """Return the conditions of a search; without ``status:`` it finds what has not been sent."""
-    captions = session.execute(sa.select(Connection.id, Connection.caption)).all()
-    known = Known(
-        now=core.now(),
-        zone=core.config.zone,
-        connections={row.id: row.caption for row in captions},
-    )
-    found = search.read(" ".join(words), MESSAGES, known)
+    found = search.read(" ".join(words), MESSAGES, surroundings.known(session, core))
     if found.problems:
         raise click.UsageError(" ".join(found.problems))
     statuses = found.statuses or UNSENT

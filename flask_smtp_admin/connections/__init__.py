@@ -8,7 +8,13 @@ from __future__ import annotations
 from .breaker import note_success
 from .defaults import from_mail_settings
 from .drivers import DRIVERS, Deliver, register, session_for
-from .health import HealthWords, describe, password_unreadable, waiting_counts
+from .health import (
+    HealthWords,
+    after_disabling,
+    describe,
+    password_unreadable,
+    waiting_counts,
+)
 from .passwords import STRICT_RULES
 from .presets import BY_KEY, PRESETS, Preset
 from .rules import DEFAULTS, FIELDS, SECRET_FIELDS, Checked, check
@@ -22,6 +28,7 @@ from .writes import (
     enable,
     ensure_first,
     move,
+    objection_to_deleting,
     reset_health,
     update,
 )
@@ -39,6 +46,7 @@ __all__ = [
     "Deliver",
     "HealthWords",
     "Preset",
+    "after_disabling",
     "check",
     "clone",
     "create",
@@ -51,6 +59,7 @@ __all__ = [
     "from_mail_settings",
     "move",
     "note_success",
+    "objection_to_deleting",
     "password_unreadable",
     "record",
     "register",

@@ -105,6 +105,30 @@ def waiting_counts(session: Session, found: Iterable[Connection]) -> dict[int, C
     return counts
 
 
+def after_disabling(waited: Count, stay: Count) -> str:
+    """Say what becomes of the messages of a connection that was disabled; nothing when none waits.
+
+    :param waited: how many waited for it before.
+    :param stay: how many still do, because it was chosen for them.
+    """
+    words = []
+    gone = Count(waited.number - stay.number, waited.more)
+    if gone.number > 0:
+        words.append(
+            f"{wording.counted(gone, 'waiting message')} "
+            f"{wording.agreeing(gone, 'goes', 'go')} to the next connection that carries mail "
+            f"from {wording.agreeing(gone, 'its', 'their')} sender."
+        )
+    if stay:
+        words.append(
+            f"{wording.counted(stay, 'message')} {wording.agreeing(stay, 'stays', 'stay')}, "
+            "because this connection was chosen for "
+            f"{wording.agreeing(stay, 'it', 'them')}: enable it again, or move "
+            f"{wording.agreeing(stay, 'the message', 'the messages')} to another one."
+        )
+    return " ".join(words)
+
+
 def password_unreadable(connection: Connection, keys: KeyRing) -> str:
     """Return why the stored password cannot be read, or nothing when it can or there is none."""
     try:

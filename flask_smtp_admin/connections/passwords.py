@@ -7,21 +7,17 @@ passwords are stored, nor ever name one in an error.
 from __future__ import annotations
 
 import string
+from collections.abc import Sequence
 from itertools import pairwise
 
 from flask_smtp_admin.smtp.text import has_control
+from flask_smtp_admin.wording import agreeing, listed
 
 REFUSED = "The SMTP account password does not meet the rules."
 CONTROL = "The password holds a control character, a line break for instance. Enter it again."
 TOO_LONG = "Please enter a password within 1,000 characters."
 UNEQUAL = "The two passwords are not the same. Enter both again."
 MISSING = "Please enter the password, or switch SMTP authentication off."
-AGAIN = (
-    "Please enter the password again: the driver, host, port, username, encryption, trusted "
-    "certificate, AUTH mechanism or the leave to send it unencrypted has changed, and the stored "
-    "password is only sent where it was meant to go."
-)
-
 MAX_LENGTH = 1000
 STRICT_RULES = (
     "10 to 20 characters",
@@ -58,6 +54,19 @@ def objection(password: str, policy: str) -> str:
     if len(password) > MAX_LENGTH:
         return TOO_LONG
     return REFUSED if policy == "strict" and not is_strict(password) else ""
+
+
+def again(changed: Sequence[str]) -> str:
+    """Return why the stored password is asked for again.
+
+    :param changed: what else was changed, in words: ``host``, ``port``.
+    """
+    names = listed(f"the {name}" for name in changed)
+    have = agreeing(len(changed), "has", "have")
+    return (
+        f"Please enter the password again: {names} {have} changed, and the stored password is "
+        "only sent where it was meant to go."
+    )
 
 
 def is_strict(password: str) -> bool:

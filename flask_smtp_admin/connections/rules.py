@@ -56,17 +56,17 @@ FIELDS = (*REQUIRED, "port", "use_auth", *DEFAULTS)
 come beside them and are never stored as they are."""
 
 SECRET_FIELDS = ("password", "confirm_password", "clear_password")
-BOUND_TO_PASSWORD = (
-    "host",
-    "port",
-    "username",
-    "encryption",
-    "ca_certificate",
-    "auth_mechanism",
-    "allow_plain_auth",
-    "driver",
-)
-"""Where the stored password goes, and who can read it on the way. A change asks for it again, or an
+BOUND_TO_PASSWORD = {
+    "host": "host",
+    "port": "port",
+    "username": "username",
+    "encryption": "encryption",
+    "ca_certificate": "trusted certificate",
+    "auth_mechanism": "AUTH mechanism",
+    "allow_plain_auth": "leave to send it unencrypted",
+    "driver": "driver",
+}
+"""Where the stored password goes, and who can read it on the way, each in words. A change asks for it again, or an
 editor could have it sent to a server of his own, or to where he listens."""
 
 
@@ -278,22 +278,24 @@ class _Check:
         elif self.stored is None:
             if required and self.found.values["use_auth"]:
                 self._wrong("password", passwords.MISSING)
-        elif self.stored.password_token is not None and self._leads_elsewhere(self.stored):
-            self._forget_or_ask()
+        elif self.stored.password_token is not None:
+            self._forget_or_ask(self._leads_elsewhere(self.stored))
 
-    def _forget_or_ask(self) -> None:
-        if self.found.values["use_auth"]:
-            self._wrong("password", passwords.AGAIN)
-        else:
+    def _forget_or_ask(self, changed: list[str]) -> None:
+        if changed and self.found.values["use_auth"]:
+            self._wrong("password", passwords.again(changed))
+        elif changed:
             # Kept, it could be sent to the new server by switching authentication on again.
             self.found.forget_password = True
 
-    def _leads_elsewhere(self, stored: Connection) -> bool:
-        return any(
-            name in self.found.values
+    def _leads_elsewhere(self, stored: Connection) -> list[str]:
+        """Return what was changed of where the password goes, in words."""
+        return [
+            words
+            for name, words in BOUND_TO_PASSWORD.items()
+            if name in self.found.values
             and _comparable(self.found.values[name]) != _comparable(getattr(stored, name))
-            for name in BOUND_TO_PASSWORD
-        )
+        ]
 
     def _certificate(self) -> None:
         text = str(self._value("ca_certificate") or "").strip()

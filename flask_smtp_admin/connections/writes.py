@@ -126,6 +126,17 @@ def disable(core: Core, connection_id: int) -> bool:
     return _changing(core, write)
 
 
+def objection_to_deleting(core: Core, connection_id: int) -> str:
+    """Return why a connection cannot be deleted as things are; nothing when it can.
+
+    :raises UnknownConnection: there is no such connection.
+    """
+    with core.database.session() as session:
+        stored = _get(session, connection_id)
+        last = stored.enabled and _is_last_enabled(session, stored)
+        return LAST_ENABLED.format(caption=stored.caption, done="deleted") if last else ""
+
+
 def delete(core: Core, connection_id: int) -> str:
     """Delete a connection and return its caption; its waiting messages go to the others.
 
@@ -144,7 +155,7 @@ def delete(core: Core, connection_id: int) -> str:
         session.execute(
             sa.update(Message)
             .where(Message.connection_id == stored.id, Message.status.in_(returning))
-            .values(connection_id=None)
+            .values(connection_id=None, pinned=False)
             .execution_options(synchronize_session=False)
         )
         session.execute(

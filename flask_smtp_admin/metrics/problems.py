@@ -16,6 +16,7 @@ LATE_AFTER = timedelta(minutes=1)
 """A message that has been due for longer than this while nobody delivers is a problem."""
 STALLED_AFTER = timedelta(minutes=10)
 """The same while a worker runs and its connection is well."""
+SECOND = timedelta(seconds=1)
 
 WORKER_COMMAND = "flask --app YOUR_APP smtp-admin worker"
 
@@ -41,14 +42,19 @@ REMEDIES = {
 
 
 def find(snapshot: Snapshot) -> list[Problem]:
-    """Return what keeps messages back, the most pressing first."""
-    found = [*_connection_problems(snapshot)]
+    """Return what keeps messages back, the most pressing first.
+
+    Each cause is looked for by itself, so that none hides behind another.
+    """
+    found = [
+        *_connection_problems(snapshot),
+        *_of_disabled(snapshot),
+        *_unrouted(snapshot),
+    ]
     worker = _worker_problem(snapshot)
     if worker is not None:
-        found.insert(0, worker)
-    elif not found:
-        found += _stalled(snapshot)
-    return found
+        return [worker, *found]
+    return [*found, *_stalled(snapshot)]
 
 
 def find_notes(snapshot: Snapshot, problems: Sequence[Problem]) -> list[Problem]:
@@ -67,11 +73,26 @@ def find_notes(snapshot: Snapshot, problems: Sequence[Problem]) -> list[Problem]
         wait = wording.agreeing(snapshot.held, "is held and waits", "are held and wait")
         sentence = f"{wording.counted(snapshot.held, 'message')} {wait} for somebody to decide."
         notes.append(Problem("held", sentence))
-    idle = not snapshot.workers and snapshot.dispatch in ("rq", "none")
-    if idle and all(problem.code != "no_worker" for problem in problems):
-        remedy, command = REMEDIES[snapshot.dispatch]
-        notes.append(Problem("idle", "No worker runs; nothing waits for one yet.", remedy, command))
-    return notes
+    idle = _idle(snapshot, problems)
+    return notes if idle is None else [idle, *notes] if snapshot.due else [*notes, idle]
+
+
+def _idle(snapshot: Snapshot, problems: Sequence[Problem]) -> Problem | None:
+    """Report that no worker runs, before anything has waited long enough to be a problem."""
+    if snapshot.workers or any(problem.code == "no_worker" for problem in problems):
+        return None
+    # A thread of the application comes with its first request, and inline there is no worker.
+    if snapshot.dispatch == "inline" or (snapshot.dispatch == "embedded" and not snapshot.due):
+        return None
+    if snapshot.due:
+        is_due = wording.agreeing(snapshot.due, "is", "are")
+        sentence = f"No worker runs; {wording.counted(snapshot.due, 'message')} {is_due} due."
+    elif snapshot.waiting:
+        sentence = "No worker runs; nothing is due yet."
+    else:
+        sentence = "No worker runs; nothing waits for one yet."
+    remedy, command = REMEDIES[snapshot.dispatch]
+    return Problem("idle", sentence, remedy, command)
 
 
 def _worker_problem(snapshot: Snapshot) -> Problem | None:
@@ -114,10 +135,16 @@ def _connection_problems(snapshot: Snapshot) -> Sequence[Problem]:
 
 def _failing(one: ConnectionFacts, snapshot: Snapshot) -> Problem:
     why = wording.decapitalised(one.reason or "no reason was recorded")
-    long = wording.span(snapshot.taken_at - (one.failing_since or snapshot.taken_at))
-    sentence = f"“{one.caption}” has been failing for {long}: {why}{_kept(one)}."
+    sentence = f"“{one.caption}” {_how_long(one, snapshot)}: {why}{_kept(one)}."
     remedy = f"{one.advice} {_again(one, snapshot, 'It is tried again')}".strip()
     return Problem("connection_failing", sentence, remedy, "", one.id)
+
+
+def _how_long(one: ConnectionFacts, snapshot: Snapshot) -> str:
+    if one.failing_since is None:
+        return "cannot be used"
+    away = snapshot.taken_at - one.failing_since
+    return "has just failed" if away < SECOND else f"has been failing for {wording.span(away)}"
 
 
 def _unsteady(one: ConnectionFacts, snapshot: Snapshot) -> Problem:
@@ -145,32 +172,57 @@ def _again(one: ConnectionFacts, snapshot: Snapshot, words: str) -> str:
     return f"{words} {wording.relative(one.retry_at, snapshot.taken_at)}."
 
 
+def _of_disabled(snapshot: Snapshot) -> Sequence[Problem]:
+    """Report due messages whose connection is disabled: they can never leave by themselves."""
+    off = [one for one in snapshot.connections if one.state == "off" and _is_late(one, snapshot)]
+    if all(one.state == "off" for one in snapshot.connections):
+        return []  # that no connection is enabled is said already
+    return [
+        Problem(
+            "unrouted",
+            f"{wording.counted(one.due, 'message')} of the disabled connection "
+            f"“{one.caption}” {wording.agreeing(one.due, 'is', 'are')} due.",
+            "Enable the connection, or move "
+            f"{wording.agreeing(one.due, 'the message', 'the messages')} to another one.",
+            "",
+            one.id,
+        )
+        for one in off
+    ]
+
+
+def _is_late(one: ConnectionFacts, snapshot: Snapshot) -> bool:
+    return one.oldest_due_at is not None and snapshot.taken_at - one.oldest_due_at >= LATE_AFTER
+
+
+def _unrouted(snapshot: Snapshot) -> Sequence[Problem]:
+    """Report due messages that no connection carries."""
+    oldest = snapshot.unrouted_since
+    nobody = all(one.state == "off" for one in snapshot.connections)
+    if nobody or oldest is None or snapshot.taken_at - oldest < LATE_AFTER:
+        return []
+    return [
+        Problem(
+            "unrouted",
+            f"{wording.counted(snapshot.unrouted, 'message')} "
+            f"{wording.agreeing(snapshot.unrouted, 'is', 'are')} due, and no enabled connection "
+            f"carries mail from {wording.agreeing(snapshot.unrouted, 'its', 'their')} sender.",
+            f"Move {wording.agreeing(snapshot.unrouted, 'it', 'them')} to a connection, or add a "
+            "sender pattern to one.",
+        )
+    ]
+
+
 def _stalled(snapshot: Snapshot) -> Sequence[Problem]:
-    """Report due messages that are not taken although a worker runs and the connections are well."""
+    """Report due messages that are not taken although a worker runs and the connection is well."""
     waits = [
         one.oldest_due_at
         for one in snapshot.connections
-        if one.oldest_due_at is not None and one.state != "paused"
+        if one.oldest_due_at is not None and one.state not in ("paused", "off", "failing")
     ]
     oldest = min(waits, default=None)
-    if all(one.oldest_due_at is None for one in snapshot.connections):
-        return _unrouted(snapshot)
     if oldest is None or snapshot.taken_at - oldest < STALLED_AFTER:
         return []
-    off = [
-        one for one in snapshot.connections if one.state == "off" and one.oldest_due_at == oldest
-    ]
-    if off:
-        return [
-            Problem(
-                "unrouted",
-                f"{wording.counted(off[0].due, 'message')} of the disabled connection "
-                f"“{off[0].caption}” {wording.agreeing(off[0].due, 'is', 'are')} due.",
-                "Enable it, or move them to another connection.",
-                "",
-                off[0].id,
-            )
-        ]
     return [
         Problem(
             "stalled",
@@ -178,20 +230,5 @@ def _stalled(snapshot: Snapshot) -> Sequence[Problem]:
             "although a worker runs.",
             "Either more is queued than the connections' limits let through, or the worker "
             "hangs: look at its log, or start another one.",
-        )
-    ]
-
-
-def _unrouted(snapshot: Snapshot) -> Sequence[Problem]:
-    age = snapshot.oldest_due_age
-    if age is None or age < LATE_AFTER:
-        return []
-    return [
-        Problem(
-            "unrouted",
-            f"{wording.counted(snapshot.due, 'message')} "
-            f"{wording.agreeing(snapshot.due, 'is', 'are')} due, and no enabled connection "
-            "carries their sender's address.",
-            "Move them to a connection, or add a sender pattern to one.",
         )
     ]

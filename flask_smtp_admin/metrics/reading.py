@@ -65,6 +65,8 @@ def _facts(session: Session, core: Core, now: datetime) -> dict[str, Any]:
             .order_by(Message.due_at)
             .limit(1)
         ),
+        "unrouted": _count(session, *_due(None, now)),
+        "unrouted_since": _oldest(session, _due(None, now)),
         "connections": tuple(facts),
         "workers": tuple(_workers(session, now)),
         "last_seen_at": last_seen,
@@ -109,13 +111,7 @@ def _connections(session: Session, now: datetime, keys: KeyRing) -> list[Connect
 def _connection_facts(
     session: Session, row: Connection, now: datetime, keys: KeyRing
 ) -> ConnectionFacts:
-    # Naming the priorities lets the index of the claim be used down to the due time.
-    due = (
-        Message.status == Status.QUEUED,
-        Message.connection_id == row.id,
-        Message.priority.in_(sorted(Priority.BY_NAME.values())),
-        Message.due_at <= now,
-    )
+    due = _due(row.id, now)
     health: Any = row.health
     unreadable = connections.password_unreadable(row, keys) if row.enabled and row.use_auth else ""
     return ConnectionFacts(
@@ -130,8 +126,23 @@ def _connection_facts(
         reason=unreadable or (health and health.last_reason) or "",
         advice=(health and health.last_advice) or "",
         due=_count(session, *due),
-        oldest_due_at=session.scalar(sa.select(sa.func.min(Message.due_at)).where(*due)),
+        oldest_due_at=_oldest(session, due),
     )
+
+
+def _due(connection_id: int | None, now: datetime) -> tuple[sa.ColumnElement[bool], ...]:
+    """Return the conditions of the due messages of a connection, or of those without one."""
+    # Naming the priorities lets the index of the claim be used down to the due time.
+    return (
+        Message.status == Status.QUEUED,
+        Message.connection_id == connection_id,
+        Message.priority.in_(sorted(Priority.BY_NAME.values())),
+        Message.due_at <= now,
+    )
+
+
+def _oldest(session: Session, where: tuple[sa.ColumnElement[bool], ...]) -> datetime | None:
+    return session.scalar(sa.select(sa.func.min(Message.due_at)).where(*where))
 
 
 def connection_state(row: Connection, now: datetime) -> str:

@@ -80,6 +80,8 @@ class Snapshot:
     :param sent_today: since midnight in the site's zone; partly sent ones count.
     :param failed_today: given up since then.
     :param oldest_due_at: since when the oldest due message waits.
+    :param unrouted: due messages that have no connection.
+    :param unrouted_since: since when the oldest of them is due.
     :param last_seen_at: when any worker was last seen, also one that has stopped.
     """
 
@@ -93,6 +95,8 @@ class Snapshot:
     sent_today: Count
     failed_today: Count
     oldest_due_at: datetime | None
+    unrouted: Count
+    unrouted_since: datetime | None
     connections: tuple[ConnectionFacts, ...]
     workers: tuple[WorkerFacts, ...]
     last_seen_at: datetime | None
@@ -111,8 +115,12 @@ class Snapshot:
     def hindrance(self) -> Problem | None:
         """What keeps messages for a moment although nothing is wrong yet, where there is such."""
         kept = {one.id for one in self.connections if one.due}
-        passing = ("unsteady", "paused")
-        return next((n for n in self.notes if n.code in passing and n.connection_id in kept), None)
+        for note in self.notes:
+            if note.code in ("unsteady", "paused") and note.connection_id in kept:
+                return note
+            if note.code == "idle" and self.due:
+                return note
+        return None
 
     @property
     def oldest_due_age(self) -> timedelta | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from flask_smtp_admin.wording import Count, counted, span
+from flask_smtp_admin.wording import Count, agreeing, counted, span
 
 from .records import ConnectionFacts, Problem, Snapshot, WorkerFacts
 
@@ -26,10 +26,19 @@ def first_line(snapshot: Snapshot) -> str:
         if snapshot.sent_today
         else ("nothing sent yet today")
     )
-    age = snapshot.oldest_due_age
-    if age is None:
-        return f"All well: {sent}, nothing waits to be sent."
-    return f"All well: {sent}, nothing waits longer than {span(max(age.total_seconds(), 1))}."
+    return f"All well: {sent}, {_waits(snapshot)}."
+
+
+def _waits(snapshot: Snapshot) -> str:
+    """Return how long what is due has waited, and how much is not due yet."""
+    age, later = snapshot.oldest_due_age, snapshot.waiting
+    longest = "" if age is None else f"longer than {span(max(age.total_seconds(), 1))}"
+    if not later and not snapshot.held:
+        return f"nothing waits {longest or 'to be sent'}"
+    due = f"nothing that is due waits {longest}" if longest else "nothing is due"
+    if not later:
+        return due
+    return f"{due}; {counted(later, 'message')} {agreeing(later, 'waits', 'wait')} for later"
 
 
 def as_data(snapshot: Snapshot) -> dict[str, Any]:

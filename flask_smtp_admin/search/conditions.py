@@ -12,11 +12,11 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from flask_smtp_admin.models import Attempt, Message, Recipient
+from flask_smtp_admin.models import Attempt, Message, Recipient, Status
 from flask_smtp_admin.paging import Criterion
 from flask_smtp_admin.wording import listed
 
-from .language import Known, NotUnderstood, Reader
+from .language import Known, NotUnderstood, Obstacle, Reader
 
 KEY_LENGTH = 100
 """Characters of a subject that its search key holds."""
@@ -84,6 +84,35 @@ def contains(column: Any, fold: Callable[[str], str] = str.lower) -> Reader:
         return Criterion(where=column.like(f"%{words}%", escape="!"))
 
     return criterion
+
+
+def reason(column: Any) -> Reader:
+    """A word that looks for a text anywhere in the reason that a message's row shows.
+
+    While its connection keeps it, a row shows the trouble of that one, which is not stored with the
+    message.
+    """
+    stored = contains(sa.func.lower(column))
+
+    def criterion(value: str, known: Known) -> Criterion:
+        where = stored(value, known).where
+        assert where is not None
+        parts = map(re.escape, value.lower().split("*"))
+        wanted = re.compile(".*".join(parts), re.DOTALL)
+        kept = [_kept_by(one) for one in known.obstacles if wanted.search(one.words.lower())]
+        return Criterion(where=sa.or_(where, *kept))
+
+    return criterion
+
+
+def _kept_by(obstacle: Obstacle) -> sa.ColumnElement[bool]:
+    conditions = [
+        Message.status == Status.QUEUED,
+        Message.connection_id == obstacle.connection,
+    ]
+    if obstacle.until is not None:
+        conditions.append(Message.due_at < obstacle.until)
+    return sa.and_(*conditions)
 
 
 def sender(column: Any) -> Reader:

@@ -32,16 +32,31 @@ class NotUnderstood(ValueError):
 
 
 @dataclass(frozen=True)
+class Obstacle:
+    """What keeps the waiting messages of a connection, in the words that their rows show.
+
+    :param connection: its id; ``None`` stands for the messages that have none.
+    :param until: it keeps those that are due before this time; ``None``: all of them.
+    """
+
+    connection: int | None
+    words: str
+    until: datetime | None = None
+
+
+@dataclass(frozen=True)
 class Known:
     """What a search is read against.
 
     :param connections: captions by the connections' ids.
     :param zone: the time zone that dates are meant in.
+    :param obstacles: what rows show instead of the reason that is stored with their message.
     """
 
     now: datetime
     zone: tzinfo = timezone.utc
     connections: Mapping[int, str] = field(default_factory=dict)
+    obstacles: tuple[Obstacle, ...] = ()
 
 
 Reader: TypeAlias = Callable[[str, Known], Criterion]

@@ -53,7 +53,9 @@ def _words(model: Any) -> dict[str, Word]:
         "reason": Word(
             "reason:greylist",
             "the reason has this in it",
-            conditions.contains(sa.func.lower(model.reason)),
+            conditions.reason(Message.reason)
+            if queue
+            else conditions.contains(sa.func.lower(model.reason)),
         ),
         "id": Word(
             "id:1204",

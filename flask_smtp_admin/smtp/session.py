@@ -144,7 +144,8 @@ class Session:
             endpoint.host, endpoint.port, allow_private=endpoint.allow_private
         )
         addresses = ", ".join(target.address for target in self._targets)
-        self._remark(f"{endpoint.host} is {addresses}")
+        found = "an address already" if addresses == endpoint.host else addresses
+        self._remark(f"{endpoint.host} is {found}")
 
     def _connect(self) -> None:
         sock = dialer.connect(

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from flask_smtp_admin import outbox
 from flask_smtp_admin.core import Core
-from flask_smtp_admin.models import Status
+from flask_smtp_admin.models import Connection, Status
 from flask_smtp_admin.wording import Count, agreeing, counted, number
 
 Test = sa.ColumnElement[bool]
@@ -48,7 +48,7 @@ ACTS = {
         Act(
             "retry",
             "Retry now",
-            ("is due now", "are due now"),
+            ("was set to be tried at once", "were set to be tried at once"),
             "Only waiting, held and failed messages whose content is still there can be retried.",
             frozenset({Status.QUEUED, Status.HELD, Status.FAILED, Status.PARTIAL}),
             outbox.retry,
@@ -101,11 +101,21 @@ def perform(core: Core, act: Act, where: Sequence[Test], connection_id: int | No
     return act.run(*arguments)
 
 
-def outcome(act: Act, changed: int, asked: int | None, *, cut: bool = False) -> tuple[str, str]:
+def is_idle(core: Core, connection_id: int | None) -> bool:
+    """Whether messages that are moved to this connection wait until somebody enables it."""
+    with core.database.session() as session:
+        target = session.get(Connection, connection_id) if connection_id else None
+        return target is not None and not target.enabled
+
+
+def outcome(
+    act: Act, changed: int, asked: int | None, *, cut: bool = False, idle: bool = False
+) -> tuple[str, str]:
     """Return the category and the sentence of what came of an act.
 
     :param asked: how many were selected; ``None`` for all that match.
     :param cut: whether there was more than one act takes.
+    :param idle: whether they went to a connection that is disabled.
     """
     if not changed:
         return "warning", f"Nothing was changed. {act.cannot}"
@@ -114,6 +124,11 @@ def outcome(act: Act, changed: int, asked: int | None, *, cut: bool = False) -> 
         sentence = (
             f"{number(changed)} of {counted(asked, 'message')} {agreeing(changed, *act.done)}. "
             f"{act.cannot}"
+        )
+    if idle:
+        sentence += (
+            f" That connection is disabled: {agreeing(changed, 'it waits', 'they wait')} until it "
+            "is enabled."
         )
     if cut:
         sentence += " There are more than one act takes: repeat it to go on."

@@ -22,7 +22,7 @@ from flask_smtp_admin.errors import (
     UnknownConnection,
 )
 from flask_smtp_admin.models import Connection
-from flask_smtp_admin.wording import counted
+from flask_smtp_admin.wording import Count, counted
 
 from . import access
 from .access import route
@@ -110,6 +110,7 @@ def connections_edit(connection_id: int) -> str | Response | tuple[str, int]:
     form = form_of(stored)
     if not form.is_submitted():
         return form_page(stored, form)
+    waited = _waiting(stored)
     try:
         connections.update(access.core(), connection_id, form.typed())
     except InvalidConnection as error:
@@ -119,7 +120,7 @@ def connections_edit(connection_id: int) -> str | Response | tuple[str, int]:
     except UnknownConnection:
         abort(404)
     else:
-        flash(_saved(stored, form), "success")
+        flash(_saved(stored, form, waited), "success")
         return see_other("connections_list")
     return form_page(stored, form), 422
 
@@ -165,8 +166,10 @@ def stored_or_404(connection_id: int) -> Connection:
     return found
 
 
-def _saved(stored: Connection, form: ConnectionForm) -> str:
+def _saved(stored: Connection, form: ConnectionForm, waited: Count) -> str:
     words = f"“{stripped(form.caption.data)}” is saved."
+    if stored.enabled and not form.enabled.data:
+        words = f"{words} {connections.after_disabling(waited, _waiting(stored))}".rstrip()
     if form.clear_password.data and not form.password.data:
         return f"{words} Its stored password was cleared."
     if stored.password_token is not None and not form.use_auth.data:
@@ -175,6 +178,12 @@ def _saved(stored: Connection, form: ConnectionForm) -> str:
         if now is not None and now.password_token is None:
             return f"{words} Its password was removed, since it belonged to other settings."
     return words
+
+
+def _waiting(connection: Connection) -> Count:
+    """Return how many messages wait for a connection."""
+    with access.core().database.session() as session:
+        return connections.waiting_counts(session, [connection])[connection.id]
 
 
 # ---------------------------------------------------------------- the buttons of the list
@@ -193,15 +202,14 @@ def connections_enable(connection_id: int) -> Response:
 def connections_disable(connection_id: int) -> Response:
     """Disable a connection, unless it is the only enabled one."""
     stored = stored_or_404(connection_id)
+    waited = _waiting(stored)
     try:
         connections.disable(access.core(), connection_id)
     except ConnectionRefused as error:
         flash(str(error), "error")
     else:
-        flash(
-            f"“{stored.caption}” is disabled. Its waiting messages go to the other connections.",
-            "success",
-        )
+        words = connections.after_disabling(waited, _waiting(stored))
+        flash(f"“{stored.caption}” is disabled. {words}".rstrip(), "success")
     return see_other("connections_list")
 
 
@@ -209,10 +217,20 @@ def connections_disable(connection_id: int) -> Response:
 def connections_move(connection_id: int) -> Response:
     """Move a connection one place up or down in the order of use."""
     stored = stored_or_404(connection_id)
-    places = -1 if request.form.get("direction") == "up" else 1
-    connections.move(access.core(), connection_id, places)
-    flash(f"“{stored.caption}” was moved {'up' if places < 0 else 'down'}.", "success")
-    return see_other("connections_list")
+    direction = "up" if request.form.get("direction") == "up" else "down"
+    connections.move(access.core(), connection_id, -1 if direction == "up" else 1)
+    flash(f"“{stored.caption}” was moved {direction}.", "success")
+    return see_other("connections_list", _anchor=_arrow(connection_id, direction))
+
+
+def _arrow(connection_id: int, direction: str) -> str:
+    """Return the id of the arrow that takes the focus after a move: at an end the one back."""
+    with access.core().database.session() as session:
+        order = session.scalars(sa.select(Connection.id).order_by(*connections.ORDER)).all()
+    ends = {"up": order[0], "down": order[-1]}
+    back = {"up": "down", "down": "up"}
+    wanted = back[direction] if connection_id == ends[direction] else direction
+    return f"use-{wanted}-{connection_id}"
 
 
 @route("/connections/<int:connection_id>/clone", action="configure", methods=POST)
@@ -239,6 +257,9 @@ def connections_delete(connection_id: int) -> str | Response:
         else:
             flash(f"“{stored.caption}” is deleted.", "success")
         return see_other("connections_list")
-    with access.core().database.session() as session:
-        waiting = connections.waiting_counts(session, [stored])[stored.id]
-    return render_template("smtp_admin/connections/delete.html", connection=stored, waiting=waiting)
+    return render_template(
+        "smtp_admin/connections/delete.html",
+        connection=stored,
+        waiting=_waiting(stored),
+        objection=connections.objection_to_deleting(access.core(), connection_id),
+    )

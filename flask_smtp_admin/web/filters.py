@@ -10,13 +10,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import sqlalchemy as sa
 from flask import request, url_for
+from sqlalchemy.orm import Session
 
-from flask_smtp_admin import search
-from flask_smtp_admin.models import Connection
+from flask_smtp_admin import search, surroundings
 from flask_smtp_admin.paging import Criterion
-from flask_smtp_admin.search import Known, Language, Search
+from flask_smtp_admin.search import Language, Search, Term
 
 from . import access
 from .access import blueprint
@@ -99,21 +98,16 @@ class Filter:
         """Return the address of the list with one term alone, for a clicked value."""
         return self.url(q=search.term(word, value), connection=None)
 
+    @property
+    def bare_words(self) -> list[Term]:
+        """The terms without a key, which look at the subject alone."""
+        return [one for one in self.search.terms if one.word == "text"]
 
-def read(
-    connection: sa.Connection, endpoint: str, language: Language, tabs: Sequence[Tab]
-) -> Filter:
+
+def read(session: Session, endpoint: str, language: Language, tabs: Sequence[Tab]) -> Filter:
     """Read the present request's address. What is not understood is said in ``problems``."""
-    captions = {
-        row.id: row.caption
-        for row in connection.execute(
-            sa.select(Connection.id, Connection.caption).order_by(
-                Connection.position, Connection.id
-            )
-        )
-    }
-    core = access.core()
-    known = Known(now=core.now(), zone=core.config.zone, connections=captions)
+    known = surroundings.known(session, access.core())
+    captions = known.connections
     found = search.read(request.args.get("q", ""), language, known)
     wanted = request.args.get("tab", "")
     tab = next((tab for tab in tabs if tab.name == wanted), None)

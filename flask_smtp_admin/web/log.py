@@ -41,7 +41,7 @@ def log_list() -> str:
     """Show the attempts."""
     with core().database.session() as session:
         connection = session.connection()
-        filter_ = filters.read(connection, "log_list", ATTEMPTS, TABS)
+        filter_ = filters.read(session, "log_list", ATTEMPTS, TABS)
         found = listing.read(connection, filter_)
         rows = read_rows(session, found.page.ids)
     return render_template("smtp_admin/log/list.html", filter=filter_, listing=found, rows=rows)

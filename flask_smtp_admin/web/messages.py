@@ -18,7 +18,7 @@ from flask_smtp_admin.explanation import explain, explain_attempt, max_attempts
 from flask_smtp_admin.models import Attempt, Message, Recipient
 from flask_smtp_admin.search import MESSAGES
 
-from . import acts
+from . import acts, tries
 from .access import core, route, state
 from .act_form import ActForm
 from .acts import ACTS
@@ -56,6 +56,7 @@ def messages_show(number: int) -> str:
             .order_by(Recipient.id)
             .limit(MOST_RECIPIENTS)
         ).all()
+        earlier = tries.earlier(session, [message])
     unsent = message.status in MESSAGES.statuses["unsent"]
     g.smtp_admin_part = "queue" if unsent else "log"
     return render_template(
@@ -68,6 +69,8 @@ def messages_show(number: int) -> str:
         max_attempts=max_attempts(message, around),
         recipients=recipients,
         attempts=attempts[:MOST_ATTEMPTS],
+        put_back=tries.put_back(attempts),
+        earlier=earlier.get(message.id, 0),
         more_attempts=len(attempts) > MOST_ATTEMPTS,
         acts=ACTS,
         dialogue=dialogue,
@@ -107,7 +110,8 @@ def messages_act(number: int) -> Response:
     except UnknownConnection as error:
         flash(str(error), "error")
     else:
-        category, sentence = acts.outcome(act, changed, None)
+        idle = act.name == "move" and acts.is_idle(core(), form.to.data)
+        category, sentence = acts.outcome(act, changed, None, idle=idle)
         flash(sentence.replace("1 message", "The message"), category)
     return see_other("messages_show", number=number)
 

@@ -103,11 +103,12 @@ def token_lost(error: Exception) -> tuple[str, int]:
 @blueprint.errorhandler(OutboxUnavailable)
 def outbox_unavailable(error: OutboxUnavailable) -> tuple[str, int]:
     """Say that the database is away, in the words of the error."""
-    current_app.logger.error("The outbox database cannot be used: %s", error)
+    title = "The outbox database cannot be used"
+    current_app.logger.error("%s: %s", title, error)
     return problem(
         503,
-        "The outbox database cannot be used",
-        str(error),
+        title,
+        str(error).removeprefix(f"{title}. "),
         "Nothing that was queued is lost: it is delivered once the database is back.",
         back=request.full_path.rstrip("?") if request.method == "GET" else _where_from(),
     )

@@ -21,7 +21,7 @@ from flask_smtp_admin.models import Message, Status
 from flask_smtp_admin.search import MESSAGES
 from flask_smtp_admin.wording import Count
 
-from . import acts, filters, listing
+from . import acts, filters, listing, tries
 from .access import core, route, state
 from .act_form import SelectionForm
 from .acts import ACTS, Act
@@ -42,6 +42,8 @@ class Row:
 
     message: Message
     explanation: Explanation
+    earlier: int
+    """Tries from before it was put back into the queue, which count no more."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ def queue_list() -> str:
     """Show the messages that have not been sent."""
     with core().database.session() as session:
         connection = session.connection()
-        filter_ = filters.read(connection, "queue_list", MESSAGES, TABS)
+        filter_ = filters.read(session, "queue_list", MESSAGES, TABS)
         found = listing.read(connection, filter_)
         around = surroundings.read(session, core(), state().dispatch)
         rows = read_rows(session, found.page.ids, around)
@@ -81,8 +83,9 @@ def read_rows(session: Session, ids: Sequence[int], around: Surroundings) -> lis
     """Return the messages with these numbers, newest first, each explained."""
     found = session.scalars(
         sa.select(Message).where(Message.id.in_(ids)).order_by(Message.id.desc())
-    )
-    return [Row(message, explain(message, around)) for message in found]
+    ).all()
+    before = tries.earlier(session, found)
+    return [Row(one, explain(one, around), before.get(one.id, 0)) for one in found]
 
 
 @route("/queue/", action="operate", methods=("POST",))
@@ -90,7 +93,7 @@ def queue_act() -> Response | str:
     """Act on the selected messages, or on all that match; deleting asks first."""
     with core().database.session() as session:
         connection = session.connection()
-        filter_ = filters.read(connection, "queue_list", MESSAGES, TABS)
+        filter_ = filters.read(session, "queue_list", MESSAGES, TABS)
         form = SelectionForm()
         act = form.read()
         selection = _selection(connection, filter_, form) if filter_.understood else None
@@ -143,7 +146,8 @@ def _perform(act: Act, selection: Selection, form: SelectionForm) -> None:
     except UnknownConnection as error:
         flash(str(error), "error")
         return
-    category, sentence = acts.outcome(act, changed, selection.asked, cut=selection.cut)
+    idle = act.name == "move" and acts.is_idle(core(), form.to.data)
+    category, sentence = acts.outcome(act, changed, selection.asked, cut=selection.cut, idle=idle)
     flash(sentence, category)
 
 

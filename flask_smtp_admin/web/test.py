@@ -98,8 +98,8 @@ def test_show(connection_id: int) -> Answer:
     if not form.is_submitted():
         return page()
     if not form.validate():
-        wrong = next(field for field in form if field.errors)
-        return _refused(wrong.errors[0], page, 422)
+        wrong = {field.id: field.errors[0] for field in form if field.errors}
+        return _refused("", page, 422, errors=wrong)
     words = _too_often()
     if words:
         return _refused(words, lambda: page(notice=words), 429)
@@ -251,7 +251,7 @@ def _too_often() -> str:
     if not seconds:
         return ""
     return (
-        f"That were {TESTS} tests in {wording.span(timedelta(seconds=TESTS_SECONDS))}. So that "
+        f"Those were {TESTS} tests in {wording.span(timedelta(seconds=TESTS_SECONDS))}. So that "
         "nobody scans a network from here, the next one is possible in "
         f"{wording.span(timedelta(seconds=seconds))}."
     )

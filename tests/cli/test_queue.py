@@ -58,7 +58,7 @@ def test_messages_are_held_released_and_retried(stored: Stored) -> None:
     assert run(stored, "hold", "to:bob") == (0, "1 message is held.\n")
     assert stored.status(stored.waiting) is Status.HELD
     assert run(stored, "release", "status:held") == (0, "2 messages were released.\n")
-    assert run(stored, "retry", "--all") == (0, "4 messages are due now.\n")
+    assert run(stored, "retry", "--all") == (0, "4 messages were set to be tried at once.\n")
     assert stored.status(stored.failed) is Status.QUEUED
 
 

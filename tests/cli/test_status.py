@@ -21,7 +21,10 @@ def test_it_says_that_all_is_well(app: Flask) -> None:
     store(app)
     code, output = run(app)
     assert code == 0
-    assert output.startswith("All well: 1 message sent today, nothing waits longer than 1 s.\n")
+    assert output.startswith(
+        "All well: 1 message sent today, nothing that is due waits longer than 1 s; "
+        "1 message waits for later.\n"
+    )
     assert "Note     1 message was given up today." in output
     assert "Due now 1 (the oldest for 0 s), waiting for later 1, being sent 1, held 1" in output
     assert "Today: sent 1, failed 1" in output

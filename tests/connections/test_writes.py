@@ -258,6 +258,18 @@ def test_a_message_under_way_survives_the_deletion(core: Core) -> None:
     assert kept.connection_id is None
 
 
+def test_a_choice_of_a_connection_ends_with_it(core: Core) -> None:
+    first = create(core, "One")
+    create(core, "Two")
+    message = rows.a_message(connection_id=first, pinned=True, status=Status.FAILED)
+    rows.add(core.database.engine, message)
+    connections.delete(core, first)
+    with core.database.session() as session:
+        kept = session.get(Message, message.id)
+    assert kept is not None
+    assert not kept.pinned, "put back, it goes to a connection that nobody chose"
+
+
 def test_a_fallback_that_is_deleted_is_forgotten(core: Core) -> None:
     first = create(core, "One")
     second = create(core, "Two", fallback_id=first)

@@ -174,9 +174,10 @@ def test_the_mail_server_says_when_its_port_is_taken(tmp_path: Path, shop: Examp
         assert f"Port {notes.smtp_port} is taken" in example.printed
 
 
-def test_without_valkey_the_web_server_delivers_and_says_so(tmp_path: Path) -> None:
+def test_embedded_the_web_server_delivers_and_says_so(tmp_path: Path) -> None:
     with Example(tmp_path / "data", "--embedded") as example:
-        assert "a thread of the web server delivers" in example.printed
+        assert "A thread of the web server delivers, as you asked" in example.printed
+        assert "There is no Valkey" not in example.printed
         visitor = Visitor(example).log_in()
         visitor.post("/send/welcome", customer="embedded@example.org")
         wait_until(lambda: "embedded@" in visitor.get("/inbox/").body, what="the message")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import secrets
+import socket
 import sqlite3
 
 import pytest
@@ -46,7 +47,9 @@ def test_strangers_are_led_to_the_login(shop: Example) -> None:
     stranger = Visitor(shop)
     for path in ("/", "/inbox/", "/send/newsletter", "/inbox/x"):
         assert stranger.get(path).url.endswith("/login")
-    assert stranger.get("/smtp-admin/").status == 403
+    refused = stranger.get("/smtp-admin/")
+    assert refused.status == 403
+    assert 'href="/login">Log in</a>' in refused.body
 
 
 def test_a_wrong_password_opens_nothing(shop: Example) -> None:
@@ -155,6 +158,20 @@ def test_a_stopped_mail_server_keeps_mail_waiting_until_it_is_started(own_shop: 
     assert to not in visitor.get("/inbox/").body
     assert "The mail server is listening" in visitor.post("/mail-server/start").body
     open_message(visitor, to)
+
+
+def test_a_mail_server_whose_port_is_taken_says_what_to_do(own_shop: Example) -> None:
+    visitor = Visitor(own_shop).log_in()
+    visitor.post("/mail-server/stop")
+    notes = DataFolder(own_shop.folder).read_notes()
+    assert notes is not None
+    assert notes.smtp_port is not None
+    with socket.create_server(("127.0.0.1", notes.smtp_port)):
+        page = visitor.post("/mail-server/start").body
+        assert f"another program has taken its port {notes.smtp_port}. End that program" in page
+        assert 'class="flash error"' in page
+        assert 'class="flash done"' not in page
+    assert "The mail server is listening" in visitor.post("/mail-server/start").body
 
 
 def test_an_address_that_is_none_gets_a_sentence(visitor: Visitor) -> None:

@@ -14,7 +14,7 @@ from flask_smtp_admin.core import Core
 from flask_smtp_admin.crypto import KeyRing
 from flask_smtp_admin.database import Database
 from flask_smtp_admin.metrics import Snapshot, reading
-from flask_smtp_admin.models import Base, BreakerState, Status, Worker
+from flask_smtp_admin.models import Base, BreakerState, Message, Status, Worker
 from flask_smtp_admin.wording import Count
 from tests import rows
 from tests.rows import NOW, later
@@ -116,6 +116,20 @@ def test_all_well_is_said_with_numbers(engine: sa.Engine) -> None:
     assert metrics.first_line(take(engine)) == (
         "All well: 1 message sent today, nothing waits longer than 8 s."
     )
+    rows.add(engine, rows.a_message(connection_id=connection.id, due_at=later(minutes=5)))
+    assert metrics.first_line(take(engine)) == (
+        "All well: 1 message sent today, nothing that is due waits longer than 8 s; "
+        "1 message waits for later."
+    )
+
+
+def test_a_message_that_waits_for_later_is_not_nothing(engine: sa.Engine) -> None:
+    connection = well()
+    rows.add(engine, connection, a_worker())
+    rows.add(engine, rows.a_message(connection_id=connection.id, due_at=later(minutes=5)))
+    assert metrics.first_line(take(engine)) == (
+        "All well: nothing sent yet today, nothing is due; 1 message waits for later."
+    )
 
 
 def test_a_password_that_no_key_opens_is_a_problem_before_anything_fails(
@@ -187,6 +201,34 @@ def test_an_idle_queue_without_a_worker_is_worth_a_note(engine: sa.Engine) -> No
     assert take(engine, "embedded").notes == ()
 
 
+@pytest.mark.parametrize("dispatch", ["rq", "none", "embedded"])
+def test_due_mail_without_a_worker_is_not_all_well_from_the_first_moment(
+    engine: sa.Engine, dispatch: str
+) -> None:
+    connection = well()
+    rows.add(engine, connection)
+    rows.add(engine, rows.a_message(connection_id=connection.id, due_at=later(seconds=-1)))
+    found = take(engine, dispatch)
+    assert found.healthy, "for a minute it is no reason to wake somebody"
+    assert metrics.first_line(found) == "No worker runs; 1 message is due."
+    assert found.notes[0] == found.hindrance
+    assert found.notes[0].remedy
+    assert metrics.first_line(take(engine, "inline")).startswith("All well")
+
+
+def test_mail_for_later_without_a_worker_is_no_mail_that_waits_for_one(engine: sa.Engine) -> None:
+    rows.add(engine, well(), rows.a_message(due_at=later(hours=1)))
+    assert [note.sentence for note in take(engine).notes] == ["No worker runs; nothing is due yet."]
+
+
+def test_a_connection_that_fails_this_moment_has_just_failed(engine: sa.Engine) -> None:
+    failing = well(
+        breaker=BreakerState.OPEN, failures=1, failing_since=NOW, last_reason="Login refused."
+    )
+    rows.add(engine, failing, a_worker())
+    assert take(engine).problems[0].sentence == "“Main” has just failed: login refused."
+
+
 def test_a_broken_connection_is_a_problem_and_a_hiccup_is_none(engine: sa.Engine) -> None:
     broken = well(
         breaker=BreakerState.OPEN,
@@ -243,7 +285,56 @@ def test_mail_that_nobody_carries_or_nobody_takes_is_a_problem(engine: sa.Engine
     assert codes(take(engine)) == ["unrouted"]
     stuck = rows.a_message(connection_id=connection.id, due_at=later(minutes=-20))
     rows.add(engine, stuck)
-    assert codes(take(engine)) == ["stalled"]
+    found = take(engine)
+    assert codes(found) == ["unrouted", "stalled"], "neither hides behind the other"
+    assert found.problems[0].sentence.startswith("1 message is due, and no enabled connection")
+
+
+def pinned_to_a_disabled_connection(engine: sa.Engine) -> Any:
+    """Store a message that was due two minutes ago at a connection that is disabled."""
+    off = rows.a_connection("Old", enabled=False, position=1)
+    rows.add(engine, off)
+    rows.add(engine, rows.a_message(connection_id=off.id, pinned=True, due_at=later(minutes=-2)))
+    return off
+
+
+def test_mail_of_a_disabled_connection_is_a_problem_however_well_the_others_are(
+    engine: sa.Engine,
+) -> None:
+    busy = well()
+    rows.add(engine, busy, a_worker())
+    rows.add(engine, rows.a_message(connection_id=busy.id, due_at=later(seconds=-5)))
+    off = pinned_to_a_disabled_connection(engine)
+    found = take(engine)
+    assert codes(found) == ["unrouted"]
+    assert found.problems[0].connection_id == off.id
+    assert metrics.first_line(found) == "1 message of the disabled connection “Old” is due."
+    assert found.problems[0].remedy == (
+        "Enable the connection, or move the message to another one."
+    )
+    assert not metrics.as_data(found)["healthy"]
+
+
+def test_mail_of_a_disabled_connection_does_not_hide_behind_another_problem(
+    engine: sa.Engine,
+) -> None:
+    failing = well(
+        breaker=BreakerState.OPEN, failures=6, failing_since=later(hours=-1), last_reason="No."
+    )
+    rows.add(engine, failing, a_worker())
+    pinned_to_a_disabled_connection(engine)
+    assert codes(take(engine)) == ["connection_failing", "unrouted"]
+    with engine.begin() as connection:
+        connection.execute(sa.update(Worker).values(seen_at=later(minutes=-6)))
+    assert codes(take(engine)) == ["no_worker", "connection_failing", "unrouted"]
+
+
+def test_mail_of_a_disabled_connection_has_a_minute_to_be_moved(engine: sa.Engine) -> None:
+    rows.add(engine, well(), a_worker())
+    pinned_to_a_disabled_connection(engine)
+    with engine.begin() as connection:
+        connection.execute(sa.update(Message).values(due_at=later(seconds=-59)))
+    assert take(engine).healthy
 
 
 def test_failures_and_held_messages_are_worth_a_note(engine: sa.Engine) -> None:

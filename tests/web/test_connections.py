@@ -155,7 +155,7 @@ def test_another_host_asks_for_the_password_again(app: Flask) -> None:
     moved = {**FIELDS, "password": "", "confirm_password": "", "host": "evil.example.net"}
     answer = let_in(app).post(f"{LIST}{number}/", data=moved)
     assert answer.status_code == 422
-    assert "enter the password again" in text(answer.text)
+    assert "enter the password again: the host has changed, and" in text(answer.text)
     assert value(answer.text, "host") == "evil.example.net"
     assert get(app, number).host == "smtp.example.org"
 
@@ -243,6 +243,43 @@ def test_the_only_enabled_one_stays_and_the_page_says_why(app: Flask) -> None:
     assert get(app, number).enabled
 
 
+def test_disabling_tells_what_stays_and_why(app: Flask) -> None:
+    first, _ = a_connection(app), a_connection(app, caption="Second")
+    free = [a_message(connection_id=first) for _ in range(2)]
+    add(engine_of(app), *free, a_message(connection_id=first, pinned=True))
+    client = let_in(app)
+    client.post(f"{LIST}{first}/disable")
+    page = text(client.get(LIST).text)
+    assert (
+        "“Main” is disabled. 2 waiting messages go to the next connection that carries mail from "
+        "their sender. 1 message stays, because this connection was chosen for it: enable it "
+        "again, or move the message to another one."
+    ) in page
+
+
+def test_disabling_in_the_form_tells_it_too(app: Flask) -> None:
+    first, _ = a_connection(app), a_connection(app, caption="Second")
+    add(engine_of(app), a_message(connection_id=first, pinned=True))
+    client = let_in(app)
+    off = {k: v for k, v in FIELDS.items() if k != "enabled"}
+    client.post(f"{LIST}{first}/", data={**off, "password": "", "confirm_password": ""})
+    assert "“Main” is saved. 1 message stays" in text(client.get(LIST).text)
+
+
+def test_disabling_without_messages_speaks_of_none(app: Flask) -> None:
+    first, _ = a_connection(app), a_connection(app, caption="Second")
+    client = let_in(app)
+    client.post(f"{LIST}{first}/disable")
+    assert "“Main” is disabled. Connections" in text(client.get(LIST).text)
+
+
+def test_the_last_enabled_one_is_not_offered_for_deletion(app: Flask) -> None:
+    number = a_connection(app)
+    page = let_in(app).get(f"{LIST}{number}/delete").text
+    assert "“Main” is the only enabled connection, so it can't be deleted" in text(page)
+    assert ">Delete</button>" not in page
+
+
 def test_delete_asks_first(app: Flask) -> None:
     first, second = a_connection(app), a_connection(app, caption="Second")
     add(engine_of(app), a_message(connection_id=second))
@@ -268,9 +305,14 @@ def test_order(app: Flask) -> None:
     a_connection(app, caption="One")
     second = a_connection(app, caption="Two")
     client = let_in(app)
-    client.post(f"{LIST}{second}/move", data={"direction": "up"})
-    page = text(client.get(LIST).text)
-    assert page.index("Two") < page.index("One")
+    a_connection(app, caption="Three")
+    there = client.post(f"{LIST}{second}/move", data={"direction": "up"}).location
+    assert there.endswith(f"#use-down-{second}"), "the way up ends there"
+    page = client.get(LIST).text
+    assert text(page).index("Two") < text(page).index("One")
+    assert f'id="use-down-{second}"' in page
+    there = client.post(f"{LIST}{second}/move", data={"direction": "down"}).location
+    assert there.endswith(f"#use-down-{second}")
 
 
 def test_get_changes_nothing(app: Flask) -> None:

@@ -12,6 +12,7 @@ from playwright.sync_api import Browser, Page, expect
 from flask_smtp_admin.models import Message, Status
 from tests import rows
 from tests.apps import engine_of
+from tests.rows import NOW
 from tests.servers.application import served
 from tests.servers.browser import check_accessibility, watched_page
 from tests.web.lists import Stored, open_to, store
@@ -57,6 +58,42 @@ def test_pages_fit_a_narrow_window(stored: Stored, url: str, browser: Browser) -
             wide = page.evaluate("document.documentElement.scrollWidth - innerWidth")
             assert wide <= 0, f"{path} is {wide} pixels too wide"
             check_accessibility(page)
+
+
+def test_a_phone_can_tick_every_row(stored: Stored, url: str, browser: Browser) -> None:
+    with watched_page(browser, width=375) as (page, _):
+        page.goto(f"{url}/queue/")
+        page.get_by_label("All on this page").check()
+        expect(page.get_by_text("or the 5 selected")).to_be_visible()
+        box = page.get_by_label(f"Select message {stored.deferred.id} to ann@example.org")
+        expect(box).to_be_checked()
+        box.uncheck()
+        expect(page.get_by_label("All on this page")).not_to_be_checked()
+        expect(page.get_by_label("Select every message on this page")).to_be_hidden()
+        page.set_viewport_size({"width": 1280, "height": 800})
+        expect(page.get_by_label("All on this page")).to_be_hidden()
+        expect(page.get_by_label("Select every message on this page")).to_be_visible()
+
+
+@pytest.mark.parametrize("javascript", [True, False], ids=["scripts", "no scripts"])
+def test_a_phone_shows_the_tab_that_it_is_on(
+    stored: Stored, url: str, browser: Browser, javascript: bool
+) -> None:
+    with watched_page(browser, width=375, javascript=javascript) as (page, _):
+        page.goto(f"{url}/queue/?tab=failed")
+        tab = page.get_by_role("navigation", name="States").locator("[aria-current]")
+        expect(tab).to_have_text("Failed 1")
+        expect(tab).to_be_in_viewport(ratio=1)
+
+
+def test_a_search_leaves_out_what_it_does_not_narrow(stored: Stored, url: str, page: Page) -> None:
+    page.goto(f"{url}/queue/")
+    page.get_by_label("Search the queue").fill("to:bob")
+    page.get_by_role("button", name="Search").click()
+    expect(page).to_have_url(f"{url}/queue/?q=to%3Abob")
+    page.get_by_label("Connection", exact=True).select_option("Bulk")
+    page.get_by_role("button", name="Search").click()
+    expect(page).to_have_url(f"{url}/queue/?q=to%3Abob&connection={stored.bulk.id}")
 
 
 def test_everything_works_without_javascript(stored: Stored, url: str, browser: Browser) -> None:
@@ -154,3 +191,33 @@ def test_a_message_is_watched_until_it_is_sent(stored: Stored, url: str, page: P
         )
     expect(page.get_by_text("Accepted by the server.")).to_be_visible()
     expect(page.get_by_role("cell", name="EHLO web-1")).to_be_visible()
+
+
+def test_the_facts_of_a_message_follow_it(stored: Stored, url: str, page: Page) -> None:
+    quickly(page)
+    page.goto(f"{url}/messages/{stored.deferred.id}")
+    facts = page.get_by_role("complementary", name="Facts")
+    crumbs = page.get_by_role("navigation", name="Where you are")
+    expect(facts).to_contain_text("Next try")
+    choice = page.get_by_label("Carry it by another connection")
+    choice.select_option("Bulk")
+    choice.evaluate("(select) => select.blur()")
+    _change(stored, attempts_count=3)
+    expect(facts).to_contain_text("3 of 9")
+    expect(choice).to_have_value(str(stored.bulk.id))
+    _change(stored, connection_id=stored.bulk.id)
+    expect(facts).to_contain_text("Bulk")
+    expect(choice).to_have_value("")
+    _change(stored, status=Status.SENT, finished_at=NOW)
+    expect(facts).to_contain_text("Ended")
+    expect(choice).to_have_count(0)
+    expect(crumbs).to_have_text("Log")
+    current = page.get_by_role("navigation", name="Pages").locator("[aria-current]")
+    expect(current).to_have_text("Log")
+
+
+def _change(stored: Stored, **values: object) -> None:
+    with engine_of(stored.app).begin() as connection:
+        connection.execute(
+            sa.update(Message).where(Message.id == stored.deferred.id).values(**values)
+        )

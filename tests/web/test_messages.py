@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
+import sqlalchemy as sa
 from flask import Flask
 from flask.testing import FlaskClient
 
 from flask_smtp_admin.models import Message, Status
+from tests import rows
+from tests.apps import engine_of
+from tests.rows import later
 from tests.web.lists import Stored, open_to, store, text_of
 
 
@@ -61,12 +67,51 @@ def test_acts_on_one_message(stored: Stored, client: FlaskClient) -> None:
 
     assert "The message is held." in act("hold")
     assert "The message was released." in act("release")
-    assert "The message is due now." in act("retry")
+    assert "The message was set to be tried at once." in act("retry")
     assert "The message was moved." in act("move", to=stored.bulk.id)
     assert stored.column(stored.waiting, Message.connection_id) == stored.bulk.id
     assert "choose the connection" in act("move", to="")
     assert "There is no connection 999" in act("move", to="999")
     assert "Nothing was changed. Only held messages can be released." in act("release")
+
+
+def fail_again(stored: Stored) -> None:
+    """Have the failed message put back, and its next try fail, too."""
+    engine = engine_of(stored.app)
+    rows.add(engine, rows.an_attempt(stored.failed, number=1, reason="No.", smtp_code=451))
+    rows.add(engine, rows.an_attempt(stored.failed, number=2, reason="No.", smtp_code=550))
+    rows.add(engine, rows.an_attempt(stored.failed, number=1, reason="No.", smtp_code=451))
+    with engine.begin() as connection:
+        connection.execute(
+            sa.update(Message)
+            .where(Message.id == stored.failed.id)
+            .values(status=Status.QUEUED, attempts_count=1, due_at=later(minutes=5))
+        )
+
+
+def test_tries_from_before_it_was_put_back_are_told_apart(
+    stored: Stored, client: FlaskClient
+) -> None:
+    fail_again(stored)
+    page = text_of(client.get(url(stored.failed)).text)
+    assert re.findall(r"try \d(?: since it was put back)?", page) == [
+        "try 1 since it was put back",
+        "try 2",
+        "try 1",
+    ]
+    assert "Tries 1 of 9 and 2 before it was put back" in page
+    queue = text_of(client.get("/smtp-admin/queue/?q=to:nobody").text)
+    assert "1 +2 earlier" in queue
+    assert "earlier" not in text_of(client.get("/smtp-admin/queue/?q=to:ann").text)
+    assert "before it was put back" not in text_of(client.get(url(stored.deferred)).text)
+
+
+def test_a_chosen_connection_that_is_gone_is_called_so(stored: Stored, client: FlaskClient) -> None:
+    with engine_of(stored.app).begin() as connection:
+        connection.execute(sa.update(Message).values(connection_id=None, pinned=True))
+    page = text_of(client.get(url(stored.sent)).text)
+    assert "Connection the one that was chosen is deleted From" in page
+    assert "chosen on purpose" not in page
 
 
 def test_deleting_asks_first(stored: Stored, client: FlaskClient) -> None:

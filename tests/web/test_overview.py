@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from flask import Flask
 from flask.testing import FlaskClient
 
-from flask_smtp_admin.models import Worker
+from flask_smtp_admin.models import Message, Worker
 from tests.apps import engine_of
 from tests.rows import later
 from tests.web.lists import open_to, store, text_of
@@ -16,10 +16,13 @@ def test_all_well_is_the_first_thing_said(app: Flask, client: FlaskClient) -> No
     open_to(app)
     store(app)
     page = text_of(client.get("/smtp-admin/").text)
-    assert "All well: 1 message sent today, nothing waits longer than 1 s." in page
+    assert (
+        "All well: 1 message sent today, nothing that is due waits longer than 1 s; "
+        "1 message waits for later."
+    ) in page
     assert "1 message was given up today." in page
     assert "1 message is held and waits for somebody to decide." in page
-    assert "1 due now" in page
+    assert "1 due now since just now" in page
     assert "1 sent today" in page
     assert "web-1 process 47" in page
     assert "Invoice to ann@example.org, 6 min ago Greylisted (451)." in page
@@ -38,6 +41,27 @@ def test_a_missing_worker_is_the_first_thing_said(app: Flask, client: FlaskClien
     assert "No worker has been seen for 6 min; 2 messages are due." in page
     assert "flask --app YOUR_APP smtp-admin worker" in page
     assert "All well" not in page
+
+
+def test_nothing_due_is_not_nothing_that_waits(app: Flask, client: FlaskClient) -> None:
+    open_to(app)
+    stored = store(app)
+    with engine_of(app).begin() as connection:
+        connection.execute(sa.delete(Message).where(Message.id == stored.waiting.id))
+    page = text_of(client.get("/smtp-admin/").text)
+    assert "0 due now nothing is due 1 waiting for later" in page
+    assert "nothing waits to be sent" not in page
+
+
+def test_due_mail_without_a_worker_is_said_at_once(app: Flask, client: FlaskClient) -> None:
+    open_to(app)
+    store(app)
+    with engine_of(app).begin() as connection:
+        connection.execute(sa.delete(Worker))
+    page = text_of(client.get("/smtp-admin/").text)
+    assert "No worker runs; 1 message is due." in page
+    assert "All well" not in page
+    assert "nothing waits for one yet" not in page
 
 
 def test_a_fresh_application_is_told_how_to_begin(app: Flask, client: FlaskClient) -> None:

@@ -25,6 +25,7 @@ PAGES = [
     "/connections/1/",
     "/connections/1/test",
     "/connections/2/delete",
+    "/connections/3/delete",
     "/nowhere",
 ]
 
@@ -146,6 +147,46 @@ def test_a_wrong_field_of_a_test_gets_the_focus(site: str, page: Page, watch: Wa
     page.get_by_role("button", name="Test").click()
     expect(page.get_by_role("heading", name="No server listens")).to_be_visible()
     expect(page.get_by_text("Please enter an SMTP port")).to_have_count(0)
+
+
+def test_a_test_message_without_a_recipient_asks_for_it(
+    site: str, page: Page, watch: Watch, catchall: CatchAll
+) -> None:
+    watch.allow("422")
+    page.goto(f"{site}/connections/1/test")
+    page.get_by_label("Send a test message").check()
+    page.get_by_role("button", name="Run the test").click()
+    recipient = page.get_by_label("To", exact=True)
+    expect(recipient).to_be_focused()
+    expect(recipient).to_have_attribute("aria-invalid", "true")
+    expect(recipient).to_have_accessible_description(
+        "Please enter the address that the test message goes to."
+    )
+    check_accessibility(page)
+    recipient.fill("ann@example.test")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="accepted the test message")).to_be_visible()
+    expect(recipient).not_to_have_attribute("aria-invalid", "true")
+
+
+def test_enter_in_the_recipient_of_a_test_tests(site: str, page: Page, catchall: CatchAll) -> None:
+    page.goto(f"{site}/connections/1/")
+    page.get_by_label("Send a test message to").fill("ann@example.test")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="accepted the test message")).to_be_visible()
+    assert page.url == f"{site}/connections/1/"
+
+
+@pytest.mark.parametrize("javascript", [True, False], ids=["scripts", "no scripts"])
+def test_an_arrow_keeps_the_focus(site: str, browser: Browser, javascript: bool) -> None:
+    with watched_page(browser, javascript=javascript) as (page, _):
+        page.goto(f"{site}/connections/")
+        page.get_by_role("button", name="Use later: Main").press("Enter")
+        expect(page.get_by_text("“Main” was moved down.")).to_be_visible()
+        expect(page.get_by_role("button", name="Use later: Main")).to_be_focused()
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("button", name="Use later: Main")).to_be_disabled()
+        expect(page.get_by_role("button", name="Use earlier: Main")).to_be_focused()
 
 
 def test_send_a_test_message(site: str, page: Page, catchall: CatchAll) -> None:

@@ -6,6 +6,8 @@ import pytest
 import sqlalchemy as sa
 from flask import Flask
 
+from flask_smtp_admin import database
+from flask_smtp_admin.errors import OutboxUnavailable
 from flask_smtp_admin.models import Connection
 from tests.apps import MakeApp, engine_of
 from tests.web.visits import PREFIX, a_connection, let_in, state_of, text
@@ -63,6 +65,19 @@ def test_a_database_that_is_away(app: Flask) -> None:
     assert answer.status_code == 503
     assert "no tables in this database" in text(answer.text)
     assert "Nothing that was queued is lost" in text(answer.text)
+
+
+def test_a_database_that_is_away_is_said_to_be_so_once(
+    app: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_: object) -> None:
+        lost = sa.exc.OperationalError("SELECT 1", {}, Exception("disk I/O error"))
+        raise OutboxUnavailable(database.explain(lost))
+
+    monkeypatch.setattr("flask_smtp_admin.metrics.take", away)
+    page = text(let_in(app).get(f"{PREFIX}/").text)
+    assert page.count("The outbox database cannot be used") == 1
+    assert "Check that it runs, that its address is right" in page
 
 
 def test_a_lost_key_is_explained_and_nothing_is_overwritten(app: Flask, make_app: MakeApp) -> None:

@@ -10,7 +10,14 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from flask_smtp_admin import paging
-from flask_smtp_admin.models import Connection, ConnectionHealth, Message, MessageBody, Status
+from flask_smtp_admin.models import (
+    BreakerState,
+    Connection,
+    ConnectionHealth,
+    Message,
+    MessageBody,
+    Status,
+)
 from tests import rows
 from tests.apps import engine_of
 from tests.rows import NOW, later
@@ -115,6 +122,59 @@ def test_filters_are_in_the_address(
 
 def test_the_connection_can_be_chosen(stored: Stored, client: FlaskClient) -> None:
     assert addresses(client, f"{QUEUE}?connection={stored.bulk.id}") == ["erin@example.org"]
+
+
+def test_a_reason_is_found_as_its_row_shows_it(stored: Stored, client: FlaskClient) -> None:
+    with engine_of(stored.app).begin() as connection:
+        connection.execute(
+            sa.update(ConnectionHealth)
+            .where(ConnectionHealth.connection_id == stored.main.id)
+            .values(
+                breaker=BreakerState.OPEN,
+                failing_since=later(hours=-1),
+                retry_at=later(minutes=4),
+                last_reason="No server listens on this port.",
+            )
+        )
+    # The other one of "Main" is due after that connection's next try, so that it still shows its own.
+    assert addresses(client, f"{QUEUE}?q=reason:PORT") == ["bob@example.org"]
+    assert addresses(client, f"{QUEUE}?q=reason:failing*listens") == ["bob@example.org"]
+    assert addresses(client, f"{QUEUE}?q=reason:greylist&tab=waiting") == ["ann@example.org"]
+    with engine_of(stored.app).begin() as connection:
+        connection.execute(sa.update(Connection).values(enabled=False))
+        connection.execute(
+            sa.update(Message).where(Message.id == stored.deferred.id).values(connection_id=None)
+        )
+    assert addresses(client, f"{QUEUE}?q=reason:disabled") == ["bob@example.org"]
+    assert addresses(client, f'{QUEUE}?q=reason:"no connection"') == ["ann@example.org"]
+    assert "1 message is held." in act(
+        client, "hold", f"{QUEUE}?q=reason:disabled", all="1", newest=stored.sent.id
+    )
+
+
+def test_a_bare_word_that_finds_nothing_gets_a_hint(stored: Stored, client: FlaskClient) -> None:
+    page = client.get(f"{QUEUE}?q=gina").text
+    assert "For a recipient try to:gina ." in text_of(page)
+    assert 'href="/smtp-admin/queue/?q=to:gina"' in page
+    assert "For a recipient" not in client.get(f"{QUEUE}?q=to:nobody-else").text
+    assert "For a recipient try to:gina ." in text_of(client.get("/smtp-admin/log/?q=gina").text)
+
+
+def test_disabled_connections_are_marked_and_explained(stored: Stored, client: FlaskClient) -> None:
+    with engine_of(stored.app).begin() as connection:
+        connection.execute(
+            sa.update(Connection).where(Connection.id == stored.bulk.id).values(enabled=False)
+        )
+    assert "Main Bulk (disabled)" in text_of(client.get(QUEUE).text)
+    both = [stored.waiting.id, stored.deferred.id]
+    assert (
+        "2 messages were moved. That connection is disabled: they wait until it is enabled."
+    ) in act(client, "move", id=both, to=stored.bulk.id)
+    assert "disabled: " not in act(client, "move", id=both, to=stored.main.id)
+    one = f"/smtp-admin/messages/{stored.waiting.id}"
+    assert "The message was moved. That connection is disabled: it waits until" in act(
+        client, "move", one, to=stored.bulk.id
+    )
 
 
 @pytest.mark.parametrize(
@@ -223,7 +283,7 @@ def test_selected_messages_are_acted_on(stored: Stored, client: FlaskClient) -> 
     assert "2 messages are held." in act(client, "hold", id=both)
     assert stored.status(stored.waiting) is stored.status(stored.deferred) is Status.HELD
     assert "2 messages were released." in act(client, "release", id=both)
-    assert "2 messages are due now." in act(client, "retry", id=both)
+    assert "2 messages were set to be tried at once." in act(client, "retry", id=both)
     assert stored.column(stored.deferred, Message.due_at) == NOW
     said = act(client, "move", id=both, to=stored.bulk.id)
     assert "2 messages were moved." in said
@@ -231,7 +291,7 @@ def test_selected_messages_are_acted_on(stored: Stored, client: FlaskClient) -> 
 
 
 def test_a_failed_message_can_be_retried(stored: Stored, client: FlaskClient) -> None:
-    assert "1 message is due now." in act(client, "retry", id=stored.failed.id)
+    assert "1 message was set to be tried at once." in act(client, "retry", id=stored.failed.id)
     assert stored.status(stored.failed) is Status.QUEUED
 
 

@@ -49,6 +49,7 @@ def test_a_stored_connection_without_sending(app: Flask, catchall: CatchAll) -> 
         assert f"Passed: {stage}" in shown or stage in shown
     assert "All is well" in shown
     assert "RSET" in shown
+    assert "127.0.0.1 is an address already" in shown
     assert " ms" in shown
     assert catchall.messages == []
     assert rows_of(app, ConnectionHealth)[0]["last_ok_at"] is not None
@@ -205,6 +206,13 @@ def test_errors_go_to_their_fields(app: Flask, catchall: CatchAll) -> None:
     assert sorted(found) == ["field-port", "field-test_recipient"]
 
 
+def test_a_missing_recipient_goes_to_its_field(app: Flask, catchall: CatchAll) -> None:
+    number = stored(app, catchall)
+    answer = let_in(app).post(f"{LIST}{number}/test", data={"mode": "send"}, headers=STREAM)
+    assert answer.status_code == 422
+    assert list(json.loads(answer.text)["errors"]) == ["field-test_recipient"]
+
+
 def test_a_fault_of_ours_ends_the_stream(
     app: Flask,
     catchall: CatchAll,
@@ -233,7 +241,7 @@ def test_tests_are_limited(app: Flask, catchall: CatchAll) -> None:
     assert statuses == [200] * 20 + [429]
     refused = client.post(f"{LIST}new/test", data=plain(catchall))
     assert refused.status_code == 429
-    assert "20 tests" in text(refused.text)
+    assert "Those were 20 tests in 5 min." in text(refused.text)
 
 
 def test_throttle() -> None:

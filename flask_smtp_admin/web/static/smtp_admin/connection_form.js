@@ -20,6 +20,13 @@
   });
   suggest();
 
+  // Who types where the test message goes wants to test; Save is the form's first button.
+  document.getElementById("field-test_recipient")?.addEventListener("keydown", (event) => {
+    if (event.key !== "Enter" || event.isComposing) return;
+    event.preventDefault();
+    form.querySelector("button[data-test]").click();
+  });
+
   preset.form.addEventListener("submit", (event) => event.preventDefault());
   preset.form.querySelector("button").hidden = true;
   preset.addEventListener("change", () => {

@@ -40,7 +40,10 @@
   const restore = (part, kept) => {
     for (const [id, value] of kept.values) {
       const field = part.querySelector(`#${CSS.escape(id)}`);
-      if (field) field.type === "checkbox" ? (field.checked = value) : (field.value = value);
+      if (!field) continue;
+      if (field.type === "checkbox") field.checked = value;
+      // A choice that is not offered any more gives way to the first one.
+      else if ([...field.options].some((option) => option.value === value)) field.value = value;
     }
     for (const id of kept.open) part.querySelector(`#${CSS.escape(id)}`)?.setAttribute("open", "");
     part.querySelectorAll(".table").forEach((table, n) => (table.scrollLeft = kept.scrolled[n] ?? 0));
