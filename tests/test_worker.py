@@ -16,10 +16,11 @@ import pytest
 import sqlalchemy as sa
 
 from flask_smtp_admin import worker as engine
+from flask_smtp_admin.database import Database
 from flask_smtp_admin.delivery import housekeeping, lane, presence
-from flask_smtp_admin.delivery.lease import Lease, Leases, Pace
+from flask_smtp_admin.delivery.lease import Lease, Leases, Pace, Watch
 from flask_smtp_admin.errors import OutboxUnavailable
-from flask_smtp_admin.models import Message
+from flask_smtp_admin.models import Connection, Message
 from flask_smtp_admin.models import Worker as WorkerRow
 from flask_smtp_admin.models.worker import ALIVE_WITHIN
 from flask_smtp_admin.worker import Bell, Worker
@@ -230,6 +231,125 @@ def test_threads_of_several_workers_deliver_each_message_once(
 
     assert len(catchall.messages) == 100
     assert set(bench.statuses()) == {"sent"}
+
+
+# ---------------------------------------------------------------- several sessions, several workers
+
+
+def test_the_sessions_of_a_connection_are_counted_over_all_workers(each_stage: Stage) -> None:
+    bench = each_stage.bench
+    with ScriptedServer() as server:
+        gate = Gate(server)
+        connection = bench.connection(server, max_sessions=1)
+        for _ in range(2):
+            bench.send()
+        with running(bench.worker()):
+            gate.wait()
+            late = bench.send()
+            assert bench.worker().drain_alone() == 0, "the one session is taken"
+            assert bench.message(late).status == "queued"
+            assert server.sessions == 1
+
+            bench.change(Connection, Connection.id == connection, max_sessions=2)
+            assert bench.worker().drain_alone() == 1
+            assert bench.message(late).status == "sent"
+            gate.open()
+            wait_until(lambda: bench.statuses() == ["sent"] * 3)
+
+
+def test_what_waits_behind_a_slow_message_goes_over_other_sessions(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "STUCK_AFTER", 0.05)
+    with ScriptedServer() as server:
+        gate = Gate(server)
+        bench.connection(server, max_sessions=2)
+        slow, *others = [bench.send() for _ in range(4)]
+        with running(bench.worker(pace=BRISK)):
+            gate.wait()
+            wait_until(lambda: all(bench.message(one).status == "sent" for one in others))
+            assert bench.message(slow).status == "sending"
+            gate.open()
+            wait_until(lambda: bench.message(slow).status == "sent")
+    assert [row.crash_count for row in bench.messages()] == [0] * 4
+    assert len(bench.attempts()) == 4
+
+
+def test_a_slow_message_does_not_keep_an_urgent_one(bench: Bench) -> None:
+    with ScriptedServer() as server:
+        gate = Gate(server)
+        bench.connection(server, max_sessions=2)
+        slow = bench.send()
+        with running(bench.worker()) as worker:
+            gate.wait()
+            urgent = bench.send(priority="high")
+            worker.bell.ring()
+            wait_until(lambda: bench.message(urgent).status == "sent")
+            assert bench.message(slow).status == "sending"
+            gate.open()
+
+
+def test_a_connection_that_is_switched_off_carries_only_the_message_in_hand(bench: Bench) -> None:
+    with ScriptedServer() as server:
+        gate = Gate(server)
+        connection = bench.connection(server, max_sessions=1)
+        for _ in range(5):
+            bench.send()
+        with running(bench.worker()):
+            gate.wait()
+            bench.change(Connection, Connection.id == connection, enabled=False)
+            gate.open()
+            wait_until(lambda: bench.statuses().count("queued") == 4)
+    assert bench.statuses().count("sent") == 1
+    assert server.accepted == [], "the gate took the one, and nothing followed"
+
+
+# ---------------------------------------------------------------- clocks
+
+
+def _wait_for_renewal(bench: Bench) -> None:
+    before = bench.messages()[0].lease_until
+    wait_until(lambda: bench.messages()[0].lease_until > before, what="a renewed lease")
+
+
+def test_a_clock_that_is_ahead_takes_nothing_from_a_living_worker(bench: Bench) -> None:
+    with ScriptedServer() as server:
+        gate = Gate(server)
+        bench.connection(server, max_sessions=1)
+        bench.send()
+        with running(bench.worker(pace=BRISK)) as worker:
+            gate.wait()
+            other = bench.worker(pace=BRISK)
+            other._watch = Watch(BRISK.watch)
+            for _ in range(2):
+                bench.clock.forward(minutes=2)
+                other.sweep()
+                worker.sweep()
+                _wait_for_renewal(bench)
+            assert bench.statuses() == ["sending"]
+            gate.open()
+            wait_until(lambda: bench.statuses() == ["sent"])
+    assert bench.messages()[0].crash_count == 0
+    assert len(bench.attempts()) == 1
+
+
+def test_leases_go_by_the_clock_of_the_database(
+    each_stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = each_stage.bench
+    with bench.core.database.read() as connection:
+        assert abs(bench.core.database.skew(connection)) < timedelta(minutes=1)
+    hour = timedelta(hours=1)
+    monkeypatch.setattr(Database, "skew", lambda self, connection: hour)
+    with ScriptedServer() as server:
+        gate = Gate(server)
+        bench.connection(server)
+        bench.send()
+        with running(bench.worker()):
+            gate.wait()
+            assert bench.messages()[0].lease_until > bench.clock() + hour
+            gate.open()
+            wait_until(lambda: bench.statuses() == ["sent"])
 
 
 # ---------------------------------------------------------------- the database away

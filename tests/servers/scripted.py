@@ -256,7 +256,7 @@ class ScriptedServer:
         self._tls = tls
         self._implicit = implicit
         self._extensions = extensions
-        self._scripts: dict[Step, deque[Behaviour]] = defaultdict(deque)
+        self._scripts: dict[Step, deque[Behaviour | None]] = defaultdict(deque)
         self._always: dict[Step, Behaviour] = {}
         self._lock = threading.Lock()
         self._listener = socket.create_server((HOST, 0))
@@ -288,8 +288,11 @@ class ScriptedServer:
         for thread in self._threads:
             thread.join(30)
 
-    def on(self, step: Step, *behaviours: Behaviour) -> ScriptedServer:
-        """At *step* do each of *behaviours* in turn, once each, and behave well afterwards."""
+    def on(self, step: Step, *behaviours: Behaviour | None) -> ScriptedServer:
+        """At *step* do each of *behaviours* in turn, once each, and behave well afterwards.
+
+        None stands for behaving well.
+        """
         self._scripts[step].extend(behaviours)
         return self
 

@@ -22,6 +22,7 @@ from tests.servers.scripted import (
     write,
 )
 from tests.smtp.endpoints import ALICE, CONTENT, begun, endpoint, envelope, opened, patient
+from tests.waiting import wait_until
 
 
 def failure_of(session: Session) -> Failure | None:
@@ -197,6 +198,145 @@ def test_an_error_of_the_caller_before_the_dot_sends_nothing() -> None:
             session.send(envelope(), before_final_dot=broken)
         assert not session.usable
     assert server.accepted == []
+
+
+# ---------------------------------------------------------------- the next message, offered early
+
+
+def test_the_next_message_is_offered_with_the_end_of_the_one_before() -> None:
+    first, second = envelope("b@example.test"), envelope("c@example.test", content=b"2\r\n")
+    with ScriptedServer() as server:
+        session = opened(server)
+        assert session.send(first, then=second).accepted
+        wait_until(lambda: server.commands.count("DATA") == 2)
+        assert [message.recipients for message in server.accepted] == [("b@example.test",)]
+
+        mark = session.mark()
+        assert session.send(second).accepted
+        assert not session.has_offered
+        assert [message.content for message in server.accepted] == [CONTENT, b"2\r\n"]
+        said = [line.text for line in session.dialogue_since(mark)]
+        assert said[:3] == [
+            "MAIL FROM:<a@example.test> SIZE=3",
+            "RCPT TO:<c@example.test>",
+            "DATA",
+        ]
+        session.quit()
+
+
+def test_a_server_without_pipelining_hears_one_command_after_the_other() -> None:
+    with ScriptedServer(extensions=()) as server:
+        session = opened(server)
+        assert session.send(envelope(), then=envelope("c@example.test")).accepted
+        assert not session.has_offered
+        assert server.commands.count("DATA") == 1
+        session.quit()
+
+
+def test_a_message_that_was_offered_and_does_not_follow_leaves_nothing_behind() -> None:
+    with ScriptedServer() as server:
+        session = opened(server)
+        assert session.send(envelope(), then=envelope("c@example.test")).accepted
+        session.quit()
+        assert not session.usable
+        assert "QUIT" not in server.commands, "it would have become the content of the message"
+        assert len(server.accepted) == 1
+
+
+def test_another_message_than_the_one_that_was_offered_is_a_mistake() -> None:
+    with ScriptedServer() as server:
+        session = opened(server)
+        assert session.send(envelope(), then=envelope("c@example.test")).accepted
+        with pytest.raises(RuntimeError, match="Another message"):
+            session.send(envelope("d@example.test"))
+        assert not session.usable
+        assert len(server.accepted) == 1
+
+
+@pytest.mark.parametrize("step", [Step.MAIL, Step.RCPT, Step.DATA])
+def test_a_message_that_is_refused_when_offered_early_is_told_in_its_turn(step: Step) -> None:
+    second = envelope("c@example.test")
+    with ScriptedServer() as server:
+        session = opened(server)
+        server.on(step, None, say("550 5.7.1 not you"))
+        assert session.send(envelope(), then=second).accepted
+        refused = session.send(second, then=envelope("d@example.test"))
+        assert not refused.accepted
+        assert refused.reply is not None
+        assert refused.reply.code == 550
+        assert len(server.accepted) == 1
+        session.quit()
+
+
+def test_a_server_that_leaves_after_a_message_has_not_seen_the_next_one() -> None:
+    with ScriptedServer() as server:
+        session = opened(server)
+        server.on(Step.DOT, leaving)
+        result = session.send(envelope(), then=envelope("c@example.test"))
+        assert not result.accepted
+        assert not session.has_offered
+        assert not session.usable
+
+
+# ---------------------------------------------------------------- what we stumble over
+
+
+def test_a_size_of_thousands_of_digits_is_no_size() -> None:
+    with ScriptedServer(extensions=("PIPELINING", "SIZE " + "9" * 5000)) as server:
+        session = opened(server)
+        assert session.send(envelope()).accepted
+        session.quit()
+
+
+def test_an_xoauth2_challenge_beyond_ascii_is_a_refusal_like_any_other() -> None:
+    with ScriptedServer(extensions=("AUTH XOAUTH2",)) as server:
+        server.on(Step.AUTH, say("334 Zo\u00eb"))
+        session = Session(patient(server, **ALICE, auth_mechanism="XOAUTH2", allow_plain_auth=True))
+        with pytest.raises(SessionError):
+            session.open()
+        assert not session.usable
+
+
+def test_an_error_of_our_own_while_opening_is_about_the_connection(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with ScriptedServer() as server:
+        monkeypatch.setattr(Session, "_own_name", lambda self: 1 / 0)
+        session = Session(patient(server))
+        with pytest.raises(SessionError) as caught:
+            session.open()
+        assert caught.value.failure is Failure.STUMBLED
+        assert caught.value.verdict.scope is Scope.CONNECTION
+
+
+def test_an_error_of_our_own_while_sending_is_an_outcome(monkeypatch: pytest.MonkeyPatch) -> None:
+    def stumble(self: object, reply: object) -> object:
+        raise LookupError("a bug")
+
+    with ScriptedServer() as server:
+        session = opened(server)
+        monkeypatch.setattr("flask_smtp_admin.smtp.sending.Sending._take_data", stumble)
+        result = session.send(envelope())
+        assert (result.accepted, result.usable) == (False, False)
+        assert result.verdict.scope is Scope.CONNECTION
+        assert result.verdict.outcome is Outcome.TEMPORARY
+
+
+def test_the_words_to_thousands_of_recipients_are_kept_in_a_few() -> None:
+    words = "550-" + "x" * 1000
+    reply = "\n".join([words] * 50 + ["550 never"])
+    recipients = [f"r{number}@example.test" for number in range(400)]
+    with ScriptedServer() as server:
+        session = opened(server)
+        server.always(Step.RCPT, say(reply))
+        result = session.send(envelope(*recipients))
+        assert len(result.recipients) == 400
+        kept = sum(len(line) for one in result.recipients if one.reply for line in one.reply.lines)
+        assert kept < 400 * 4_100
+        tracked = result.recipients[-1].reply
+        assert tracked is not None
+        assert len("".join(tracked.lines)) < 300
+        session.quit()
 
 
 @pytest.mark.parametrize(

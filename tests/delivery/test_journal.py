@@ -1,0 +1,180 @@
+"""Several lanes write in one transaction, and each hears of its own."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from flask_smtp_admin.delivery import carriers, claim, record
+from flask_smtp_admin.delivery.journal import Entry, Journal, Written
+from flask_smtp_admin.delivery.lease import Lease
+from flask_smtp_admin.delivery.record import Begin, Carrier
+from flask_smtp_admin.errors import OutboxUnavailable
+from flask_smtp_admin.models import Attempt, Connection, Message
+from tests.delivery.bench import Bench
+from tests.servers.catchall import CatchAll
+from tests.waiting import wait_until
+
+SECONDS = timedelta(seconds=45)
+
+
+@pytest.fixture
+def carrier(bench: Bench, catchall: CatchAll) -> Carrier:
+    found = carriers.find(bench.core, bench.connection(catchall))
+    assert found is not None
+    return found
+
+
+def an_entry(bench: Bench, carrier: Carrier, worker: str = "me", **more: Any) -> Entry:
+    lease = more.pop("lease", None) or Lease(SECONDS, 2.0)
+    return Entry(carrier, lease, worker, bench.clock(), 9, **more)
+
+
+def write_together(
+    monkeypatch: pytest.MonkeyPatch, journal: Journal, entries: Sequence[Entry]
+) -> list[Written | BaseException]:
+    """Write entries that come while another one is being committed."""
+    original: Callable[..., Any] = journal._write
+    first_is_in, may_go_on = threading.Event(), threading.Event()
+
+    def waiting(connection: Any, some: Sequence[Entry]) -> list[Written]:
+        if not first_is_in.is_set():
+            first_is_in.set()
+            may_go_on.wait()
+        return list(original(connection, some))
+
+    monkeypatch.setattr(journal, "_write", waiting)
+    found: list[Any] = [None] * len(entries)
+
+    def write(number: int) -> None:
+        try:
+            found[number] = journal.write(entries[number])
+        except Exception as error:  # noqa: BLE001  (looked at by the test)
+            found[number] = error
+
+    threads = [threading.Thread(target=write, args=(n,)) for n in range(len(entries))]
+    threads[0].start()
+    first_is_in.wait()
+    for thread in threads[1:]:
+        thread.start()
+    wait_until(lambda: len(journal._queue) == len(entries) - 1)
+    may_go_on.set()
+    for thread in threads:
+        thread.join()
+    return found
+
+
+def test_lanes_that_wait_are_written_in_one_transaction(
+    bench: Bench, carrier: Carrier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = Journal(bench.core)
+    groups: list[int] = []
+    store = journal._store
+
+    def counted(group: Any) -> None:
+        groups.append(len(group))
+        store(group)
+
+    monkeypatch.setattr(journal, "_store", counted)
+    found = write_together(monkeypatch, journal, [an_entry(bench, carrier) for _ in range(5)])
+    assert all(isinstance(one, Written) for one in found)
+    assert groups == [1, 4]
+
+
+def test_an_entry_that_cannot_be_written_harms_only_itself(
+    bench: Bench, carrier: Carrier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = Journal(bench.core)
+    health = Journal._note_health
+
+    def stumble(self: Journal, connection: Any, entry: Entry, now: Any) -> Any:
+        if entry.worker == "bad":
+            raise LookupError("a bug")
+        return health(self, connection, entry, now)
+
+    monkeypatch.setattr(Journal, "_note_health", stumble)
+    entries = [an_entry(bench, carrier, name) for name in ("a", "b", "bad", "c")]
+    found = write_together(monkeypatch, journal, entries)
+    assert [type(one) for one in found] == [Written, Written, LookupError, Written]
+
+
+def test_a_database_that_is_away_is_told_to_all_of_them(
+    bench: Bench, carrier: Carrier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = Journal(bench.core)
+
+    def away(self: Journal, *args: Any) -> Any:
+        raise OutboxUnavailable("away")
+
+    monkeypatch.setattr(Journal, "_note_health", away)
+    found = write_together(monkeypatch, journal, [an_entry(bench, carrier) for _ in range(3)])
+    assert [type(one) for one in found] == [OutboxUnavailable] * 3
+
+
+def _claimed(bench: Bench, carrier: Carrier, lease: Lease) -> claim.Claimed:
+    with bench.core.database.write() as connection:
+        [found] = claim.claim(
+            connection,
+            carrier.id,
+            limit=1,
+            token=lease.token,
+            now=bench.clock(),
+            lease_until=bench.clock() + SECONDS,
+        )
+    return found
+
+
+def test_a_message_that_was_taken_over_is_not_begun_and_its_neighbours_are(
+    each_bench: Bench, catchall: CatchAll, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = each_bench
+    carrier = carriers.find(bench.core, bench.connection(catchall))
+    assert carrier is not None
+    leases = [Lease(SECONDS, 2.0) for _ in range(3)]
+    for _ in leases:
+        bench.send()
+    claimed = [_claimed(bench, carrier, lease) for lease in leases]
+    bench.change(Message, Message.id == claimed[1].id, lease_token="another worker")
+
+    entries = [
+        an_entry(bench, carrier, lease=lease, following=message)
+        for lease, message in zip(leases, claimed, strict=True)
+    ]
+    found = write_together(monkeypatch, Journal(bench.core), [an_entry(bench, carrier), *entries])[
+        1:
+    ]
+
+    assert [getattr(one, "began", one) for one in found] == [True, False, True]
+    begun = {row.message_id: row.lease_token for row in bench.attempts()}
+    assert begun == {claimed[0].id: leases[0].token, claimed[2].id: leases[2].token}
+
+
+def test_only_an_attempt_of_our_own_is_forgotten(bench: Bench, carrier: Carrier) -> None:
+    bench.send()
+    mine = _claimed(bench, carrier, Lease(SECONDS, 2.0))
+    bench.change(Message, Message.id == mine.id, lease_token="theirs")
+    theirs = claim.Claimed(**{**vars(mine), "lease_token": "theirs"})
+    with bench.engine.begin() as connection:
+        assert record.begin(connection, [Begin(theirs, carrier, "them")], bench.clock())
+    with bench.engine.begin() as connection:
+        record.forget(connection, mine)
+    assert [row.lease_token for row in bench.attempts()] == ["theirs"]
+    with bench.engine.begin() as connection:
+        record.forget(connection, theirs)
+    assert bench.attempts() == []
+
+
+def test_a_connection_that_was_switched_off_begins_nothing(bench: Bench, carrier: Carrier) -> None:
+    bench.send()
+    lease = Lease(SECONDS, 2.0)
+    message = _claimed(bench, carrier, lease)
+    bench.change(Connection, enabled=False)
+    entry = an_entry(bench, carrier, lease=lease, following=message)
+    assert Journal(bench.core).write(entry).began is None
+    with bench.engine.connect() as connection:
+        assert connection.scalar(sa.select(sa.func.count()).select_from(Attempt)) == 0
