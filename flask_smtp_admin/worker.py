@@ -123,6 +123,14 @@ class Worker:
         """Tell whether there is a message that could be delivered now."""
         return any(self._due_counts(enough=1).values())
 
+    def has_claimed(self) -> bool:
+        """Tell whether any worker has messages in hand, or left them there."""
+        with self._core.database.read() as connection:
+            found = connection.execute(
+                sa.select(Message.id).where(Message.status == Status.SENDING).limit(1)
+            ).scalar()
+        return found is not None
+
     def next_due_at(self) -> datetime | None:
         """Return when the next message or the next try of a failing connection is due."""
         now = self._core.now()

@@ -7,6 +7,7 @@ that nothing in Redis, forged or stale, can make it do anything but look into th
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
@@ -23,6 +24,8 @@ from .rq_bell import JOB, JOB_SECONDS, connect, make_queue, wake_key
 
 DRAIN_SECONDS = 60.0
 """How long one job of the stock worker claims messages; well within the job's time-out."""
+LOOK_EVERY = 1.0
+"""Seconds between looks at what another process had in hand when this one came."""
 
 _warm: list[Callable[[], None]] = []
 
@@ -72,18 +75,29 @@ def _drain() -> None:
 
 def _drain_once(state: State, client: redis.Redis) -> None:
     """Do what a lasting worker does all the time, for as long as one job may take."""
+    until = time.monotonic() + DRAIN_SECONDS
     worker = Worker(state.core, kind="rq")
     worker.sweep()
-    if worker.has_due():
-        # Should this process be killed, another one looks when the lease has ended.
-        look_again = worker.pace.lease + timedelta(seconds=worker.pace.sweep_every)
-        _ring_at(state, client, state.core.now() + look_again)
+    if worker.has_due() or worker.has_claimed():
+        # Should this process be killed, its successor finds another wake-up in the queue.
+        _ring_behind(state, client)
     worker.drain(seconds=DRAIN_SECONDS)
+    while worker.has_claimed() and not worker.has_due() and time.monotonic() < until:
+        # Another process has them: it will end them, or its leases will end.
+        time.sleep(LOOK_EVERY)
+        worker.sweep()
     if worker.has_due():
         state.core.ring()
     due_at = worker.next_due_at()
     if due_at is not None:
         _ring_at(state, client, due_at)
+
+
+def _ring_behind(state: State, client: redis.Redis) -> None:
+    """Put a wake-up into the queue that is answered after the present one, by whoever is alive."""
+    make_queue(state.core.config, client).enqueue(
+        JOB, result_ttl=0, failure_ttl=0, job_timeout=JOB_SECONDS
+    )
 
 
 def _ring_at(state: State, client: redis.Redis, due_at: datetime) -> None:
