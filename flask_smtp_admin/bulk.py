@@ -36,7 +36,7 @@ class _Compiled:
 
 
 class Bulk:
-    """An INSERT, UPDATE or DELETE whose values are all bound parameters.
+    """A statement whose values are all bound parameters.
 
     :param statement: of SQLAlchemy Core; every value a ``bindparam`` of its own name.
     """
@@ -56,6 +56,11 @@ class Bulk:
         values = [compiled.values(row) for row in rows]
         done = connection.exec_driver_sql(compiled.words, values if len(values) > 1 else values[0])
         return done.rowcount
+
+    def first(self, connection: Connection, row: Row) -> Any:
+        """Execute a SELECT with the parameters of ``row``; return its first row as it comes."""
+        compiled = self._for(connection.dialect)
+        return connection.exec_driver_sql(compiled.words, compiled.values(row)).first()
 
     def _for(self, dialect: Dialect) -> _Compiled:
         key = f"{dialect.name}+{dialect.driver}"

@@ -94,6 +94,8 @@ class SMTPAdmin:
 
     def _make_state(self, app: Flask, config: Config, placement: Placement) -> State:
         def publish(event: signals.Event) -> None:
+            if not signals.is_heard(event.code):
+                return  # an application's context is not free
             with inside(app):
                 signals.publish(app, event)
 

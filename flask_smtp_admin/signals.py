@@ -110,6 +110,11 @@ BY_CODE: dict[str, NamedSignal] = {
 }
 
 
+def is_heard(code: str) -> bool:
+    """Tell whether anybody, for whatever application, listens to the signal of this code."""
+    return bool(BY_CODE[code].receivers)
+
+
 def publish(app: object, event: Event) -> None:
     """Send ``event`` to the receivers of its signal, one after the other.
 

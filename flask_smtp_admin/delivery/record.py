@@ -93,14 +93,19 @@ class Contested(Exception):
 def still_current(connection: sa.Connection, carriers: Iterable[Carrier]) -> set[int]:
     """Return the numbers of those connections that are still enabled and as they were."""
     known = {carrier.id: carrier.updated_at for carrier in carriers}
-    if not known:
-        return set()
-    rows = connection.execute(_CURRENT, {"numbers": sorted(known)})
-    return {row.id for row in rows if row.updated_at == known[row.id]}
+    return {
+        number
+        for number, updated_at in known.items()
+        if _CURRENT.first(connection, {"number": number, "then": updated_at}) is not None
+    }
 
 
-_CURRENT = sa.select(Connection.id, Connection.updated_at).where(
-    Connection.enabled, Connection.id.in_(sa.bindparam("numbers", expanding=True))
+_CURRENT = Bulk(
+    sa.select(Connection.id).where(
+        Connection.id == sa.bindparam("number", type_=Connection.id.type),
+        Connection.updated_at == sa.bindparam("then", type_=Connection.updated_at.type),
+        Connection.enabled,
+    )
 )
 
 

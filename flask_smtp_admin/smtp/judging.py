@@ -18,6 +18,16 @@ _ACCEPTED_SUMMARIES = {
     Stage.BODY: "The server accepted the message.",
 }
 
+_ACCEPTED = {
+    stage: Verdict(
+        Outcome.ACCEPTED,
+        _SCOPES.get(stage, Scope.CONNECTION),
+        stage,
+        _ACCEPTED_SUMMARIES.get(stage, f"The server agrees ({stage.label})."),
+    )
+    for stage in Stage
+}
+
 # The class of reply that each stage goes on with (RFC 5321 section 4.3.2).
 _EXPECTED_DIGIT = {Stage.DATA: 3}
 
@@ -30,9 +40,7 @@ def judge(stage: Stage, reply: Reply) -> Verdict:
     """
     digit = reply.first_digit
     if digit == _EXPECTED_DIGIT.get(stage, 2):
-        scope = _SCOPES.get(stage, Scope.CONNECTION)
-        summary = _ACCEPTED_SUMMARIES.get(stage, f"The server agrees ({stage.label}).")
-        return Verdict(Outcome.ACCEPTED, scope, stage, summary)
+        return _ACCEPTED[stage]
     if digit not in {4, 5}:
         return _out_of_place(stage)
     for rule in RULES:

@@ -12,6 +12,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
+from functools import cached_property
 
 from flask_smtp_admin.smtp.text import visible
 
@@ -111,6 +112,8 @@ class Reply:
 
     def without(self, secrets: Sequence[str]) -> Reply:
         """The reply with each of *secrets* blanked, for a server that repeats them to us."""
+        if not secrets:
+            return self
         return Reply(self.code, tuple(blanked(line, secrets) for line in self.lines))
 
     def shortened(self, characters: int) -> Reply:
@@ -124,7 +127,7 @@ class Reply:
             left -= len(line) + _LINE_COST
         return Reply(self.code, tuple(kept)) if left < 0 else self
 
-    @property
+    @cached_property
     def enhanced(self) -> str | None:
         """The enhanced status code (RFC 3463), when its class agrees with the reply code."""
         found = _ENHANCED.match(self.lines[0]) if self.lines else None
@@ -137,7 +140,7 @@ class Reply:
         """What RFC 5321 section 4.2.1 lets a client decide by."""
         return self.code // 100
 
-    @property
+    @cached_property
     def text(self) -> str:
         """The words of the reply in one line, without a repeated enhanced code."""
         enhanced = self.enhanced
