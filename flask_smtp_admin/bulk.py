@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Dialect
+from sqlalchemy import Connection, CursorResult, Dialect
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.elements import ClauseElement
 
@@ -39,10 +39,12 @@ class Bulk:
     """A statement whose values are all bound parameters.
 
     :param statement: of SQLAlchemy Core; every value a ``bindparam`` of its own name.
+    :param returning: the same for PostgreSQL, whose driver does not tell the number of a new row.
     """
 
-    def __init__(self, statement: ClauseElement) -> None:
+    def __init__(self, statement: ClauseElement, returning: ClauseElement | None = None) -> None:
         self._statement = statement
+        self._returning = returning
         self._compiled: dict[str, _Compiled] = {}
 
     def run(self, connection: Connection, rows: Sequence[Row]) -> int:
@@ -59,13 +61,28 @@ class Bulk:
 
     def first(self, connection: Connection, row: Row) -> Any:
         """Execute a SELECT with the parameters of ``row``; return its first row as it comes."""
+        return self._execute(connection, row).first()
+
+    def all(self, connection: Connection) -> Sequence[Any]:
+        """Execute a SELECT without parameters; return its rows as they come."""
+        return self._execute(connection, {}).all()
+
+    def insert(self, connection: Connection, row: Row) -> int:
+        """Execute an INSERT that returns its number where the database can; return the number."""
+        done = self._execute(connection, row)
+        return int(done.scalar_one() if done.returns_rows else done.lastrowid)
+
+    def _execute(self, connection: Connection, row: Row) -> CursorResult[Any]:
         compiled = self._for(connection.dialect)
-        return connection.exec_driver_sql(compiled.words, compiled.values(row)).first()
+        return connection.exec_driver_sql(compiled.words, compiled.values(row))
 
     def _for(self, dialect: Dialect) -> _Compiled:
         key = f"{dialect.name}+{dialect.driver}"
         if key not in self._compiled:
-            self._compiled[key] = _compile(self._statement, dialect)
+            returns = self._returning is not None and dialect.name == "postgresql"
+            statement = self._returning if returns else self._statement
+            assert statement is not None
+            self._compiled[key] = _compile(statement, dialect)
         return self._compiled[key]
 
 

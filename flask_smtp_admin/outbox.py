@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
 from . import routing
+from .bulk import Bulk
 from .core import Core
 from .database import explained
 from .errors import MessageError
@@ -262,11 +263,33 @@ def subject_key(subject: str) -> str:
     return subject.casefold()[:SUBJECT_KEY_LENGTH]
 
 
+_COLUMNS = (
+    *("message_id", "idempotency_key", "connection_id", "pinned", "sender", "from_header"),
+    *("subject", "subject_key", "first_recipient", "recipient_count", "size", "smtputf8"),
+    *("eight_bit", "automated", "sensitive", "at_most_once", "priority", "status", "due_at"),
+    *("expires_at", "attempts_count", "crash_count", "created_at"),
+)
+_MESSAGE = sa.insert(Message).values({name: sa.bindparam(name) for name in _COLUMNS})
+_INSERT_MESSAGE = Bulk(_MESSAGE, _MESSAGE.returning(Message.id))
+_INSERT_RECIPIENT = Bulk(
+    sa.insert(Recipient).values(
+        {
+            name: sa.bindparam(name)
+            for name in ("message_id", "address", "address_key", "kind", "status")
+        }
+    )
+)
+_INSERT_BODY = Bulk(
+    sa.insert(MessageBody).values(
+        {name: sa.bindparam(name) for name in ("message_id", "part", "content")}
+    )
+)
+
+
 def _insert(connection: sa.Connection, message: FrozenMessage, values: dict[str, Any]) -> int:
-    result = connection.execute(sa.insert(Message).values(**values))
-    number = inserted_id(result)
-    connection.execute(
-        sa.insert(Recipient),
+    number = _INSERT_MESSAGE.insert(connection, values)
+    _INSERT_RECIPIENT.run(
+        connection,
         [
             {
                 "message_id": number,
@@ -280,21 +303,10 @@ def _insert(connection: sa.Connection, message: FrozenMessage, values: dict[str,
     )
     # One statement a part: together they may be more than MariaDB takes in one packet.
     for part, start in enumerate(range(0, message.size, BODY_PART_BYTES)):
-        connection.execute(
-            sa.insert(MessageBody).values(
-                message_id=number,
-                part=part,
-                content=message.content[start : start + BODY_PART_BYTES],
-            )
-        )
+        content = message.content[start : start + BODY_PART_BYTES]
+        row = {"message_id": number, "part": part, "content": content}
+        _INSERT_BODY.run(connection, [row])
     return number
-
-
-def inserted_id(result: sa.CursorResult[Any]) -> int:
-    """Return the number that the database gave to the inserted row."""
-    key = result.inserted_primary_key
-    assert key is not None, "the statement inserted one row"
-    return int(key[0])
 
 
 def _by_idempotency_key(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
+from .bulk import Bulk
 from .errors import UnknownConnection
 from .models import Connection, Message, Status
 
@@ -21,14 +22,17 @@ def choose(connection: sa.Connection, sender: str) -> int | None:
     A connection whose patterns name the sender comes before one that carries everybody; within
     each kind the order of the list decides.
     """
-    rows = connection.execute(
-        sa.select(Connection.id, Connection.sender_patterns)
-        .where(Connection.enabled)
-        .order_by(Connection.position, Connection.id)
-    ).all()
-    named = (row.id for row in rows if row.sender_patterns and matches(row.sender_patterns, sender))
-    general = (row.id for row in rows if not row.sender_patterns.strip())
+    rows = _ENABLED.all(connection)
+    named = (number for number, patterns in rows if patterns and matches(patterns, sender))
+    general = (number for number, patterns in rows if not patterns.strip())
     return next(named, None) or next(general, None)
+
+
+_ENABLED = Bulk(
+    sa.select(Connection.id, Connection.sender_patterns)
+    .where(Connection.enabled)
+    .order_by(Connection.position, Connection.id)
+)
 
 
 def matches(patterns: str, sender: str) -> bool:
