@@ -63,6 +63,10 @@ docs: .venv/.dev ## the documentation, into docs/_build/html
 	@$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html
 	@echo "docs/_build/html/index.html"
 
+.PHONY: soak
+soak: .venv/.dev ## deliver 10,000 messages while workers are killed, and count (some 15 minutes)
+	@$(BIN)/python -m tests.soak $(ARGS)
+
 .PHONY: matrix
 matrix: $(UV) ## the tests on every supported Python, RQ and SQLAlchemy that is here
 	@.ci/matrix $(ARGS)

@@ -6,6 +6,7 @@ corners there is the scripted server, for what a real server does there is Exim.
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from dataclasses import dataclass
 from types import TracebackType
@@ -116,8 +117,13 @@ class CatchAll:
         """Answer the final dot with this reply line; a 2xx still counts as accepted."""
         self._content_reply = reply
 
+    def answer_after(self, seconds: float) -> None:
+        """Take so long over each message, before it is accepted."""
+        self._delay = seconds
+
     def forget_answers(self) -> None:
-        """Accept everything again."""
+        """Accept everything again, at once."""
+        self._delay = 0.0
         self._sender_reply = ""
         self._content_reply = ACCEPTED
         self._recipient_replies: dict[str, str] = {}
@@ -160,6 +166,7 @@ class _Handler:
         self, server: SMTP, session: Session, envelope: Any
     ) -> str:
         reply = self._server._content_reply
+        await asyncio.sleep(self._server._delay)
         if reply.startswith("2"):
             caught = Caught(
                 envelope.mail_from or "", tuple(envelope.rcpt_tos), envelope.original_content
