@@ -38,7 +38,10 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-BATCH = 50
+BATCH, FIRST_BATCH = 50, 20
+"""Messages at most of a claim, and of a lane's first."""
+BATCH_SECONDS = 1.0
+"""What a claim should last: a message that is urgent waits for no longer than that."""
 HEALTH_EVERY = timedelta(seconds=30)
 """How often the success of a healthy connection is written down."""
 STORE_AGAIN_AFTER = 0.5
@@ -74,7 +77,8 @@ class Lane:
         self._leases = leases
         self._worker = worker
         self._stopping = stopping
-        self._batch_size = batch_size
+        self._largest_batch = batch_size
+        self._batch_size = min(batch_size, FIRST_BATCH)
         self._began_at = core.now()
         self._done: Done | None = None
         self._started_at = self._began_at
@@ -109,15 +113,22 @@ class Lane:
         self.claimed_count += len(batch)
         if not batch:
             return False
+        began = time.monotonic()
         try:
             for message, following in zip(batch, [*batch[1:], None], strict=True):
                 if self._stopping() or not lease.holds():
                     return False
                 if not self._guarded(message, following, lease):
                     return False
+            self._size_up((time.monotonic() - began) / len(batch))
             return True
         finally:
             self._conclude(lease)
+
+    def _size_up(self, seconds: float) -> None:
+        """Claim as many next time as take a moment, at so many seconds a message."""
+        fitting = int(BATCH_SECONDS / max(seconds, 1e-6))
+        self._batch_size = max(1, min(fitting, self._largest_batch))
 
     def _claim(self, connection: sa.Connection, lease: Lease) -> list[Claimed]:
         carrier = self._carrier

@@ -9,11 +9,12 @@ import pytest
 import sqlalchemy as sa
 
 from flask_smtp_admin import outbox
+from flask_smtp_admin.delivery import lane
 from flask_smtp_admin.models import Message, MessageBody, Recipient
 from tests.delivery.bench import Bench
 from tests.servers.catchall import CatchAll
 from tests.servers.exim import EximServer
-from tests.servers.scripted import ScriptedServer, Step, close, reset, say
+from tests.servers.scripted import Peer, ScriptedServer, Step, close, reset, say
 
 
 def test_a_message_is_delivered_and_everything_about_it_is_written(
@@ -372,3 +373,27 @@ def test_exim_takes_a_message_over_tls_after_a_login(bench: Bench, exim: EximSer
     assert attempt.tls.startswith("TLSv1")
     assert exim.password not in attempt.dialogue
     assert bench.message(number).message_id.encode() in exim.wait_for(1)[0]
+
+
+def test_a_slow_server_is_given_few_messages_at_a_time(
+    bench: Bench, scripted: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that an urgent message waits for a few of them, and not for all that are claimed."""
+    monkeypatch.setattr(lane, "FIRST_BATCH", 4)
+    monkeypatch.setattr(lane, "BATCH_SECONDS", 1e-9)
+    urgent: list[int] = []
+
+    def enqueue_urgent(peer: Peer) -> None:
+        urgent.append(bench.send("urgent@example.org", priority="high"))
+        peer.say("250 2.0.0 taken")
+
+    scripted.on(Step.DOT, enqueue_urgent)
+    bench.connection(scripted, max_sessions=1)
+    for _ in range(8):
+        bench.send()
+    worker = bench.worker(sessions=1)
+    worker.drain()
+
+    order = [row.message_id for row in bench.attempts()]
+    assert order.index(urgent[0]) == 4, "behind the first claim, before everything else"
+    assert bench.statuses() == ["sent"] * 9
