@@ -45,7 +45,8 @@ def _show(snapshot: Snapshot) -> None:
     age = snapshot.oldest_due_age
     oldest = "" if age is None else f" (the oldest for {span(age)})"
     click.echo(f"Due now {snapshot.due}{oldest}, waiting for later {snapshot.waiting}, ", nl=False)
-    click.echo(f"being sent {snapshot.sending}, held {snapshot.held}")
+    stuck = f" ({snapshot.stuck} left behind)" if snapshot.stuck else ""
+    click.echo(f"being sent {snapshot.sending}{stuck}, held {snapshot.held}")
     click.echo(f"Today: sent {snapshot.sent_today}, failed {snapshot.failed_today}")
     _show_workers(snapshot)
     _show_connections(snapshot)

@@ -45,7 +45,7 @@ def as_data(snapshot: Snapshot) -> dict[str, Any]:
         "dispatch": snapshot.dispatch,
         **{
             name: getattr(snapshot, name).number
-            for name in ("due", "waiting", "sending", "held", "failed")
+            for name in ("due", "waiting", "sending", "stuck", "held", "failed")
         },
         "sent_today": snapshot.sent_today.number,
         "failed_today": snapshot.failed_today.number,
