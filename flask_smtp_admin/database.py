@@ -122,7 +122,10 @@ class Database:
         return found
 
     def joined(self) -> Connection | None:
-        """Return the caller's connection when the message has to share its transaction."""
+        """Return the caller's connection when the message has to share its transaction.
+
+        :raises OutboxUnavailable: it is the first use, and the database cannot be used.
+        """
         return self._joined()
 
     @contextmanager

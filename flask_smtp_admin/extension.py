@@ -16,6 +16,7 @@ from email.message import Message as StandardMessage
 from typing import Any, TypeVar
 
 import flask_mail
+import sqlalchemy as sa
 from flask import Flask, appcontext_pushed, current_app, has_app_context
 from flask_sqlalchemy import SQLAlchemy
 
@@ -81,8 +82,8 @@ class SMTPAdmin:
         app.extensions[EXTENSION_KEY] = state
         self._states.add(state)
 
-        def first_use() -> None:
-            connections.ensure_first(state.core, app.config)
+        def first_use(link: sa.Connection | None) -> None:
+            connections.ensure_first(state.core, app.config, within=link)
 
         placement.on_first_use(first_use)
         app.register_blueprint(web.blueprint, url_prefix=self._url_prefix)

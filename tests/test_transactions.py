@@ -717,6 +717,90 @@ def test_in_memory_a_send_in_an_inner_context_keeps_what_the_outer_one_wrote(
     host.close()
 
 
+# ---------------------------------------------------------------- the first use
+
+
+@contextmanager
+def fresh(url: str, folder: Path, **config: Any) -> Iterator[Host]:
+    """A host whose database holds no connection yet, and whose messages name no sender."""
+    settings = {
+        "MAIL_SERVER": "mail.example.org",
+        "MAIL_USERNAME": "shop@example.org",
+        "MAIL_DEFAULT_SENDER": None,
+    }
+    host = Host(folder / "instance", url, **{**settings, **config})
+    try:
+        yield host
+    finally:
+        host.close()
+
+
+def captions(host: Host) -> list[str]:
+    with host.app.app_context(), host.db.engine.connect() as connection:
+        return list(connection.scalars(sa.text("SELECT caption FROM smtp_admin_connection")))
+
+
+@pytest.mark.parametrize("flushed", [True, False])
+@pytest.mark.parametrize("options", [{}, {"connection": "Default"}], ids=["any", "named"])
+def test_the_first_send_in_a_transaction_finds_the_first_connection(
+    database_url: str, tmp_path: Path, options: dict[str, Any], flushed: bool
+) -> None:
+    with fresh(database_url, tmp_path) as host, context(host) as session:
+        session.execute(sa.select(host.Order)).all()  # from here on MariaDB sees no other's commits
+        session.add(host.Order(name="a"))
+        if flushed:
+            session.flush()
+        send(host, "one", **options)
+        send(host, "two", **options)
+        assert host.stored() == []
+        session.commit()
+        assert (host.stored(), host.told()) == (["one", "two"], ["one", "two"])
+        assert (captions(host), host.orders()) == (["Default"], ["a"])
+
+
+def test_the_first_connection_comes_again_when_the_first_transaction_rolls_back(
+    database_url: str, tmp_path: Path
+) -> None:
+    with fresh(database_url, tmp_path) as host, context(host) as session:
+        session.execute(sa.insert(host.Order).values(name="a"))
+        send(host, "lost")
+        session.rollback()
+        session.execute(sa.insert(host.Order).values(name="b"))
+        send(host, "kept")
+        session.commit()
+        send(host, "after")
+        assert (host.stored(), host.orders()) == (["kept", "after"], ["b"])
+        assert captions(host) == ["Default"]
+
+
+def test_the_first_connection_needs_no_second_one_to_the_database(
+    postgres_url: str, tmp_path: Path
+) -> None:
+    options = {"pool_size": 1, "max_overflow": 0, "pool_timeout": 0.1}
+    config = {"SQLALCHEMY_ENGINE_OPTIONS": options}
+    with fresh(postgres_url, tmp_path, **config) as host, context(host) as session:
+        session.execute(sa.insert(host.Order).values(name="a"))
+        send(host)
+        session.commit()
+        assert (host.stored(), captions(host)) == (["Hello"], ["Default"])
+
+
+def test_in_the_one_transaction_of_a_host_s_test_each_test_gets_the_first_connection(
+    database_url: str, tmp_path: Path
+) -> None:
+    joined = {"join_transaction_mode": "create_savepoint"}
+    with fresh(database_url, tmp_path, session_options=joined) as host:
+        for _ in range(2):
+            with one_transaction(host) as connection, context(host) as session:
+                connection.execute(sa.insert(host.Order).values(name="of the test"))
+                send(host, "at once", connection="Default")
+                session.add(host.Order(name="a"))
+                send(host, "with the order", connection="Default")
+                session.commit()
+        assert host.told() == ["at once", "with the order"] * 2
+        assert captions(host) == []
+
+
 # ---------------------------------------------------------------- when the database does not answer
 
 
