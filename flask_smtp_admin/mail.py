@@ -92,10 +92,10 @@ def draft_of(
         cc=tuple(message.cc),
         bcc=tuple(message.bcc),
         reply_to=message.reply_to,
-        text=message.body,
-        html=message.html,
+        text=_text(message.body),
+        html=_text(message.html),
         alternatives=tuple(
-            (f"text/{subtype}" if "/" not in subtype else subtype, content)
+            (f"text/{subtype}" if "/" not in subtype else subtype, _text(content))
             for subtype, content in message.alts.items()
             if subtype != "html"
         ),
@@ -107,20 +107,36 @@ def draft_of(
     )
 
 
+def _text(value: Any) -> Any:
+    """Return a text that is made late, a translation for instance, as it reads now.
+
+    Only what has words of its own for itself: the bytes and the list that somebody passed by
+    mistake are refused later, not written into the message.
+    """
+    kind: Any = type(value)
+    late = kind.__str__ is not object.__str__
+    return str(value) if late and not isinstance(value, (bytes, bytearray)) else value
+
+
 _FOLD = re.compile(r"\r\n[ \t]+(?=\S)")
-_NAMED = re.compile(r"([^<>@\"]+) <([^<>\s]+)>")
+_NAMED = re.compile(r"(.+) <([^<>\s]+)>", re.DOTALL)
+_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
+_SEVERAL = re.compile(r"[^\s@,]@[^\s@,]+\s*,")
+"""What a list of addresses has before the last of them; it is no name, and refused as a sender."""
 
 
 def _sender(sender: str | tuple[str, str] | None) -> Address | None:
     """Return the sender, with a name that Flask-Mail joined to it as it is.
 
     It writes the pair ``("Shop, Inc.", "a@b")`` as ``Shop, Inc. <a@b>``, without the quotes that a
-    comma needs in a list of addresses.
+    comma, an ``@`` or a quote needs in a list of addresses.
     """
     if not sender:
         return None
     found = _NAMED.fullmatch(sender) if isinstance(sender, str) else None
-    return sender if found is None else (found[1], found[2])
+    if found is None or _QUOTED.fullmatch(found[1]) or _SEVERAL.search(found[1]):
+        return sender
+    return found[1], found[2]
 
 
 def _message_id(given: str | None) -> str | None:
