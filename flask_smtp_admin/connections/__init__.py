@@ -8,7 +8,14 @@ from __future__ import annotations
 from .breaker import note_success
 from .defaults import from_mail_settings
 from .drivers import DRIVERS, Deliver, register, session_for
-from .health import HealthWords, describe, password_unreadable, waiting_counts
+from .health import (
+    HealthWords,
+    describe,
+    password_trouble,
+    password_unreadable,
+    stored_password,
+    waiting_counts,
+)
 from .passwords import STRICT_RULES
 from .presets import BY_KEY, PRESETS, Preset
 from .rules import DEFAULTS, FIELDS, SECRET_FIELDS, Checked, check
@@ -51,12 +58,14 @@ __all__ = [
     "from_mail_settings",
     "move",
     "note_success",
+    "password_trouble",
     "password_unreadable",
     "record",
     "register",
     "reset_health",
     "run",
     "session_for",
+    "stored_password",
     "transient",
     "trial_endpoint",
     "update",

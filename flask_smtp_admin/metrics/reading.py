@@ -132,17 +132,17 @@ def _connection_facts(
         Message.due_at <= now,
     )
     health: Any = row.health
-    unreadable = connections.password_unreadable(row, keys) if row.enabled and row.use_auth else ""
+    trouble = connections.password_trouble(row, keys) if row.enabled else ""
     return ConnectionFacts(
         id=row.id,
         caption=row.caption,
         host=row.host,
         port=row.port,
-        state="failing" if unreadable else connection_state(row, now),
+        state="failing" if trouble else connection_state(row, now),
         failing_since=health and health.failing_since,
         retry_at=health and health.retry_at,
         last_ok_at=health and health.last_ok_at,
-        reason=unreadable or (health and health.last_reason) or "",
+        reason=trouble or (health and health.last_reason) or "",
         advice=(health and health.last_advice) or "",
         due=_count(session, *due),
         oldest_due_at=session.scalar(sa.select(sa.func.min(Message.due_at)).where(*due)),

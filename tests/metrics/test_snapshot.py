@@ -132,6 +132,15 @@ def test_a_password_that_no_key_opens_is_a_problem_before_anything_fails(
     )
 
 
+def test_a_login_without_a_password_is_a_problem_before_anything_fails(engine: sa.Engine) -> None:
+    rows.add(engine, rows.a_connection(use_auth=True, username="shop"), a_worker())
+    found = take(engine)
+    assert codes(found) == ["connection_failing"]
+    assert "no password is stored for this connection. Enter the password" in (
+        found.problems[0].sentence
+    )
+
+
 def test_a_connection_that_failed_a_moment_ago_is_not_all_well(engine: sa.Engine) -> None:
     connection = well(
         failures=1,
