@@ -8,6 +8,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+from flask_smtp_admin.errors import ConfigurationError, SMTPAdminError
 from flask_smtp_admin.wording import Count, counted, span
 
 from .records import ConnectionFacts, Problem, Snapshot, WorkerFacts
@@ -54,6 +55,17 @@ def as_data(snapshot: Snapshot) -> dict[str, Any]:
         "workers": [_worker(one) for one in snapshot.workers],
         "connections": [_connection(one) for one in snapshot.connections],
         "problems": [_problem(one) for one in snapshot.problems],
+    }
+
+
+def unusable(error: SMTPAdminError) -> dict[str, Any]:
+    """Return the data where no snapshot can be taken: the database or a setting is in the way."""
+    code = "configuration" if isinstance(error, ConfigurationError) else "database"
+    sentence = str(error)
+    return {
+        "healthy": False,
+        "summary": sentence,
+        "problems": [_problem(Problem(code, sentence))],
     }
 
 
