@@ -254,8 +254,8 @@ def test_an_unknown_act_is_refused(stored: Stored, client: FlaskClient) -> None:
     assert client.post(QUEUE, data={"id": "1"}).status_code == 400
 
 
-@pytest.mark.parametrize("odd", ["x", "-1", "1.5", "9" * 19, "9" * 5000])
-@pytest.mark.parametrize("field", ["id", "newest", "to"])
+@pytest.mark.parametrize("odd", ["x", "-1", "1.5", "9" * 19, "9" * 400, "9" * 5000])
+@pytest.mark.parametrize("field", ["id", "newest", "shown", "to"])
 def test_what_is_no_number_of_a_row_is_refused(
     stored: Stored, client: FlaskClient, field: str, odd: str
 ) -> None:
