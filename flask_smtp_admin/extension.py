@@ -156,8 +156,8 @@ class SMTPAdmin:
             by sender pattern and order.
         :param priority: ``"high"``, ``"normal"`` or ``"low"``.
         :param delay: wait so long before the first try; seconds, or a ``timedelta``.
-        :param send_at: first try at this aware time.
-        :param expires_at: give up at this aware time.
+        :param send_at: first try at this aware time, which is at most a hundred years ahead.
+        :param expires_at: give up at this aware time, which is at most a hundred years ahead.
         :param automated: whether it is automated mail, which waits ``SMTP_ADMIN_AUTOMATED_DELAY``
             seconds. Default: what its ``Auto-Submitted`` header says (RFC 3834).
         :param sensitive: its body is removed as soon as the message is final.

@@ -200,6 +200,13 @@ def test_a_delay_of_its_own_wins_over_that_of_automated_mail(app: Flask) -> None
         ({"delay": 1, "send_at": datetime.now(timezone.utc)}, "not both"),
         ({"send_at": datetime(2099, 1, 1)}, "no time zone"),  # noqa: DTZ001  (the point of it)
         ({"send_at": "tomorrow"}, "aware datetime"),
+        ({"send_at": datetime.max.replace(tzinfo=timezone.utc)}, "more than a hundred years away"),
+        ({"delay": timedelta(days=36_526)}, "more than a hundred years away"),
+        ({"expires_at": datetime.max.replace(tzinfo=timezone.utc)}, "is not to expire"),
+        (
+            {"expires_at": datetime.max.replace(tzinfo=timezone(-timedelta(hours=9)))},
+            "a hundred years",
+        ),
         ({"expires_at": datetime(2099, 1, 1)}, "no time zone"),  # noqa: DTZ001
         ({"expires_at": datetime(2001, 1, 1, tzinfo=timezone.utc)}, "before it is due"),
         (

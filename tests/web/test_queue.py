@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import datetime, timezone
 
 import pytest
 import sqlalchemy as sa
@@ -12,7 +13,7 @@ from flask.testing import FlaskClient
 from flask_smtp_admin import paging
 from flask_smtp_admin.models import Connection, ConnectionHealth, Message, MessageBody, Status
 from tests import rows
-from tests.apps import engine_of
+from tests.apps import MakeApp, engine_of
 from tests.rows import NOW, later
 from tests.web.lists import Stored, addresses, open_to, store, text_of
 
@@ -364,3 +365,17 @@ def test_times_are_exact_in_the_source(stored: Stored, client: FlaskClient) -> N
     page = client.get(QUEUE).text
     at = later(minutes=14)
     assert f'datetime="{at:%Y-%m-%dT%H:%M:%SZ}"' in page
+
+
+def test_a_time_at_the_end_of_the_calendar_breaks_no_page(make_app: MakeApp) -> None:
+    app = make_app(SMTP_ADMIN_TIMEZONE="Asia/Tokyo")
+    open_to(app)
+    connection = rows.a_connection()
+    rows.add(engine_of(app), connection)
+    end = datetime.max.replace(tzinfo=timezone.utc)
+    for more in ({}, {"last_attempt_at": NOW, "reason": "Greylisted.", "expires_at": end}):
+        rows.add(engine_of(app), rows.a_message(connection_id=connection.id, due_at=end, **more))
+    client = app.test_client()
+    assert "31 Dec 9999" in client.get(QUEUE).text
+    for number in (1, 2):
+        assert client.get(f"/smtp-admin/messages/{number}").status_code == 200
