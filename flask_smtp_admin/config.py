@@ -65,7 +65,8 @@ class Config:
     )
     keys: tuple[str, ...] = _key(
         (),
-        "Secrets that stored passwords are encrypted with; the first encrypts, all decrypt. "
+        "Secrets that stored passwords are encrypted with; the first encrypts and needs 16 "
+        "characters, all decrypt. "
         "Empty: derived from `SECRET_KEY` and `SECRET_KEY_FALLBACKS`.",
         secret=True,
     )
