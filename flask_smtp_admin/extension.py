@@ -273,9 +273,10 @@ class SMTPAdmin:
 
 
 def _settle_later(state: State, app: Flask, placement: Placement) -> None:
-    """Look again for extensions that came after this one, whenever a context is pushed.
+    """Look again for extensions that came after this one, whenever a context or a request begins.
 
-    Every use of theirs and of ours happens inside an application context.
+    Every use of theirs and of ours happens inside an application context. A test may keep one open
+    over its requests, which then push none of their own.
     """
     captures = state.core.config.capture_flask_mail
 
@@ -294,6 +295,7 @@ def _settle_later(state: State, app: Flask, placement: Placement) -> None:
     # The signal is global and holds it weakly, so that it goes with the application.
     state.settle = settle
     appcontext_pushed.connect(settle, app)
+    app.before_request(lambda: settle(current_app))
 
 
 def _key_ring(app: Flask, config: Config) -> KeyRing:

@@ -6,8 +6,10 @@ application that has a plain ``flask_mail.Mail``. Must not know how a message is
 
 from __future__ import annotations
 
+import logging
 import re
 import unicodedata
+import weakref
 from contextvars import ContextVar
 from datetime import datetime, timezone
 from email.message import Message as StandardMessage
@@ -22,6 +24,8 @@ from .errors import ConfigurationError, MessageError, NotInitializedError
 from .outbox import OutboxMessage, SendOptions, enqueue
 from .routing import first_sender
 from .smtp import Address, Draft, Part, freeze
+
+logger = logging.getLogger(__name__)
 
 
 def submit(
@@ -330,9 +334,30 @@ def _on_dispatched(app: Flask, message: flask_mail.Message) -> None:
     if _taken.get() is message:
         return
     mail_state = app.extensions.get("mail")
-    if not isinstance(mail_state, CapturedMail) or _is_suppressed(mail_state):
+    if not isinstance(mail_state, CapturedMail):
+        _warn_of_bypass(app, mail_state)
+    elif not _is_suppressed(mail_state):
+        submit(current_state(), message, SendOptions())
+
+
+_warned: weakref.WeakSet[Flask] = weakref.WeakSet()
+
+
+def _warn_of_bypass(app: Flask, mail_state: object) -> None:
+    """Log once that Flask-Mail sent a message itself although the outbox was to have it.
+
+    Capturing it from here on could send twice what follows over the same open connection.
+    """
+    admin: State | None = app.extensions.get(EXTENSION_KEY)
+    if admin is None or not admin.core.config.capture_flask_mail or app in _warned:
         return
-    submit(current_state(), message, SendOptions())
+    if isinstance(mail_state, flask_mail._Mail) and not _is_suppressed(mail_state):  # noqa: SLF001
+        _warned.add(app)
+        logger.warning(
+            "A message went past the outbox: Mail(app) was called inside an application context "
+            "that was open already, so the outbox learns of it with the next context or request. "
+            "Call Mail(app) before that, or before SMTPAdmin(app)."
+        )
 
 
 flask_mail.email_dispatched.connect(_on_dispatched, weak=False)

@@ -28,6 +28,7 @@ from flask_smtp_admin.errors import (
 )
 from flask_smtp_admin.models import Base, Connection, Message
 from tests.apps import SECRET_KEY, MakeApp, bare_app, core_of, engine_of, rows_of
+from tests.servers.catchall import CatchAll
 
 TABLES = {table.name for table in Base.metadata.sorted_tables}
 
@@ -185,6 +186,28 @@ def test_inside_one_context_the_admin_comes_last(tmp_path: Path, order: tuple[st
         mail.send(a_message("later"))
         assert subjects(app) == (["at once", "later"] if order[-1] == "admin" else ["later"])
         db.engine.dispose()
+
+
+def test_a_mail_that_comes_inside_an_open_context_is_captured_with_the_next_request(
+    make_app: MakeApp, catchall: CatchAll, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = make_app(MAIL_SERVER=catchall.host, MAIL_PORT=catchall.port)
+
+    @app.route("/")
+    def send() -> str:
+        app.extensions["mail"].send(a_message("captured"))
+        return ""
+
+    with app.app_context():
+        mail = flask_mail.Mail(app)
+        mail.send(a_message("past"))
+        mail.send(a_message("past"))
+        assert len(catchall.wait_for(2)) == 2
+        assert [record.levelname for record in caplog.records] == ["WARNING"]
+        assert "A message went past the outbox: Mail(app)" in caplog.text
+        app.test_client().get("/")
+        assert subjects(app) == ["captured"]
+    assert len(catchall.messages) == 2
 
 
 # ---------------------------------------------------------------- where the outbox is
