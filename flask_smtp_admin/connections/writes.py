@@ -37,7 +37,7 @@ from flask_smtp_admin.models import (
     Status,
 )
 
-from .defaults import from_mail_settings
+from .defaults import SETTINGS, from_mail_settings
 from .rules import FIELDS, Checked, check
 
 logger = logging.getLogger(__name__)
@@ -256,7 +256,8 @@ def _make_first(core: Core, fields: Mapping[str, Any]) -> int | None:
         return _changing(core, write, str(fields["caption"]))
     except InvalidConnection as error:
         if "caption" not in error.errors:  # otherwise another process was first
-            logger.warning("No connection was made from the MAIL_* settings. %s", error)
+            wrong = (f"{SETTINGS.get(k, k)}: {words}" for k, words in error.errors.items())
+            logger.warning("No connection was made from the MAIL_* settings. %s", " ".join(wrong))
         return None
 
 
