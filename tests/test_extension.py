@@ -316,6 +316,18 @@ def test_an_address_that_leads_nowhere_says_what_to_write(
     assert sentence in str(caught.value)
 
 
+def test_tables_that_another_application_made_are_left_alone(
+    database_url: str, make_app: MakeApp
+) -> None:
+    engine = sa.create_engine(database_url)
+    Base.metadata.create_all(engine)
+    engine.dispose()
+    app = make_app(SMTP_ADMIN_DATABASE_URI=database_url)
+    for _ in range(2):
+        with app.app_context(), pytest.raises(ConfigurationError, match="without their version"):
+            SMTPAdmin().send(a_message())
+
+
 def test_a_bind_that_does_not_exist_is_named(tmp_path: Path) -> None:
     app = bare_app(tmp_path, SQLALCHEMY_DATABASE_URI="sqlite://", SMTP_ADMIN_BIND_KEY="mail")
     SQLAlchemy(app)
