@@ -21,6 +21,7 @@ from flask_mail import Message
 from flask_sqlalchemy import SQLAlchemy
 
 from flask_smtp_admin import signals
+from flask_smtp_admin.database import explained
 from flask_smtp_admin.errors import MessageError, OutboxUnavailable
 from flask_smtp_admin.host_database import changes_data, holds_writes, watch
 from tests.apps import Host, core_of
@@ -834,6 +835,49 @@ def test_in_a_transaction_that_the_database_has_given_up_it_says_so(
                 send(host)
             session.rollback()
         assert_waits(host)
+    finally:
+        host.close()
+
+
+@pytest.mark.parametrize("level", ["SERIALIZABLE", "REPEATABLE READ"])
+@pytest.mark.parametrize("server", ["postgres", "mariadb"])
+def test_our_own_transactions_see_what_others_commit(
+    request: pytest.FixtureRequest, tmp_path: Path, server: str, level: str
+) -> None:
+    url = request.getfixturevalue(f"{server}_url")
+    config = {"SQLALCHEMY_ENGINE_OPTIONS": {"isolation_level": level}}
+    host = Host(tmp_path / "instance", url, **config)
+    count = sa.text("SELECT count(*) FROM smtp_admin_message")
+    try:
+        with context(host), core_of(host.app).database.write() as connection:
+            before = connection.scalar(count)
+            with ThreadPoolExecutor(1) as other:
+                other.submit(_send_in_context, host).result()
+            assert connection.scalar(count) == before + 1
+    finally:
+        host.close()
+
+
+def _send_in_context(host: Host) -> None:
+    with context(host):
+        send(host)
+
+
+def test_transactions_that_collide_are_told_to_try_again(postgres_url: str, tmp_path: Path) -> None:
+    config = {"SQLALCHEMY_ENGINE_OPTIONS": {"isolation_level": "REPEATABLE READ"}}
+    host = Host(tmp_path / "instance", postgres_url, **config)
+    update = sa.text("UPDATE smtp_admin_message SET subject = subject || '!'")
+    try:
+        with context(host) as session:
+            send(host)
+            session.execute(sa.select(host.Order)).all()  # from here on it sees no other's commits
+            with host.db.engine.begin() as other:
+                other.execute(update)
+            refused = pytest.raises(OutboxUnavailable, match="roll back and try again")
+            with refused as caught, explained():
+                session.execute(update)
+            assert "room on its disk" not in str(caught.value)
+            session.rollback()
     finally:
         host.close()
 
