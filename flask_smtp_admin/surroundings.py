@@ -5,12 +5,15 @@ Owns the queries, so that :mod:`flask_smtp_admin.explanation` stays pure. Must n
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import replace
+
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from .core import Core
 from .explanation import Surroundings
-from .models import Connection, Worker
+from .models import Attempt, AttemptStatus, Connection, Message, Status, Worker
 from .models.worker import ALIVE_WITHIN
 
 
@@ -36,3 +39,19 @@ def read(session: Session, core: Core, dispatch: str) -> Surroundings:
         # Inline there is no worker to be seen: whoever sends also delivers.
         worker_alive=None if dispatch == "inline" else alive is not None,
     )
+
+
+def of_messages(session: Session, around: Surroundings, found: Iterable[Message]) -> Surroundings:
+    """Return the surroundings with what these messages need to know besides: their attempts.
+
+    A worker claims several messages at once, of which it sends one after the other.
+    """
+    numbers = [message.id for message in found if message.status is Status.SENDING]
+    if not numbers:
+        return around
+    begun = session.scalars(
+        sa.select(Attempt.message_id).where(
+            Attempt.message_id.in_(numbers), Attempt.status == AttemptStatus.IN_PROGRESS
+        )
+    )
+    return replace(around, in_progress=frozenset(one for one in begun if one is not None))

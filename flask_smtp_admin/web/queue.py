@@ -81,7 +81,8 @@ def read_rows(session: Session, ids: Sequence[int], around: Surroundings) -> lis
     """Return the messages with these numbers, newest first, each explained."""
     found = session.scalars(
         sa.select(Message).where(Message.id.in_(ids)).order_by(Message.id.desc())
-    )
+    ).all()
+    around = surroundings.of_messages(session, around, found)
     return [Row(message, explain(message, around)) for message in found]
 
 

@@ -52,6 +52,23 @@ def test_a_row_explains_itself(stored: Stored, client: FlaskClient) -> None:
     assert "bob@example.org +2 more" in page
 
 
+def test_only_what_has_an_attempt_in_progress_is_being_sent(
+    stored: Stored, client: FlaskClient
+) -> None:
+    claimed = rows.a_message(status=Status.SENDING, lease_until=later(minutes=9))
+    rows.add(engine_of(stored.app), claimed)
+    page = text_of(client.get(QUEUE).text)
+    assert page.count("Being sent now: try 1 of 9.") == 1
+    assert page.count("A worker has it; its turn comes next.") == 1
+    pages = {
+        one.id: client.get(f"/smtp-admin/messages/{one.id}") for one in (claimed, stored.sending)
+    }
+    assert "its turn comes next" in pages[claimed.id].text
+    assert "Being sent now" in pages[stored.sending.id].text
+    listed = stored.app.test_cli_runner().invoke(args=["smtp-admin", "queue", "list"]).output
+    assert listed.count("its turn comes next") == 1
+
+
 def test_the_next_attempt_waits_for_the_connection(stored: Stored, client: FlaskClient) -> None:
     with engine_of(stored.app).begin() as connection:
         connection.execute(
