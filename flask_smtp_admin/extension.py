@@ -189,7 +189,11 @@ class SMTPAdmin:
     def add_connection(self, **fields: Any) -> int:
         """Store a connection and return its number; the fields are those of the page's form.
 
-        :raises ConnectionRefused: a field breaks its rule; the message lists each.
+        It is stored at once, whatever becomes of the caller's transaction.
+
+        :raises InvalidConnection: a field breaks its rule or is unknown; ``errors`` lists each.
+        :raises OutboxUnavailable: the database cannot store it; on SQLite also while the caller's
+            own ``db.session`` has flushed writes.
         :raises ConfigurationError: no safe key to encrypt the password with is configured.
         """
         return connections.create(self._state().core, fields)
