@@ -88,7 +88,7 @@ FIELD_MEANINGS = {
     "username": "as the server knows it",
     "auth_mechanism": "`auto` takes the first that both sides know",
     "allow_plain_auth": "whether the password may be sent without encryption",
-    "ca_certificate": "certificate in PEM format to trust, beside no other",
+    "ca_certificate": "certificate in PEM format to trust instead of the system's authorities",
     "connect_timeout": "how long to wait for the connection",
     "reply_timeout": "how long to wait for a reply",
     "final_timeout": "how long to wait for the reply to a whole message",
