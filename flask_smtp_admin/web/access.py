@@ -17,7 +17,8 @@ from typing import Any, TypeVar
 
 from flask import Blueprint, Response, abort, current_app, g, request, session
 from flask_wtf.csrf import generate_csrf, validate_csrf
-from werkzeug.exceptions import Forbidden
+from werkzeug.exceptions import Forbidden, MethodNotAllowed, NotFound
+from werkzeug.routing import RequestRedirect
 from wtforms.validators import ValidationError
 
 from flask_smtp_admin.core import EXTENSION_KEY, Core, State
@@ -198,7 +199,11 @@ def add_headers(response: Response) -> Response:
     if not _ours():
         return response
     unrouted = request.routing_exception
-    if unrouted is not None and response.status_code == unrouted.code and not may("view"):
+    if (
+        isinstance(unrouted, (NotFound, MethodNotAllowed, RequestRedirect))
+        and response.status_code == unrouted.code
+        and not may("view")
+    ):
         _refuse(response)
     for name, value in HEADERS.items():
         response.headers[name] = value

@@ -163,6 +163,12 @@ def test_a_redirect_to_the_host_s_login_stays(app: Flask) -> None:
     assert app.test_client().get(PREFIX).location == "/login"
 
 
+def test_a_host_that_is_not_trusted_stays_a_bad_request(make_app: MakeApp) -> None:
+    client = make_app(TRUSTED_HOSTS=["shop.example.org"]).test_client()
+    assert client.get(LIST, base_url="http://rebound.example.org").status_code == 400
+    assert client.get(LIST, base_url="http://shop.example.org").status_code == 403
+
+
 def test_what_the_host_finds_out_before_a_request_counts_for_every_answer(app: Flask) -> None:
     let_in(app, lambda action: g.is_admin)
 
