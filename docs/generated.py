@@ -11,6 +11,16 @@ import types
 import typing
 
 from flask_smtp_admin.config import PREFIX, Config
+from flask_smtp_admin.connections.rules import (
+    DEFAULTS,
+    FIELDS,
+    OPTIONAL,
+    RANGES,
+    REQUIRED,
+    SECONDS,
+    SECRET_FIELDS,
+)
+from flask_smtp_admin.models import AuthMechanism, Encryption
 from flask_smtp_admin.search import ATTEMPTS, MESSAGES
 
 MARK = re.compile(r"<!-- generated: ([a-z-]+) -->")
@@ -65,4 +75,78 @@ def search_words() -> str:
     return "\n".join(lines)
 
 
-PARTS = {"configuration": configuration, "search-words": search_words}
+FIELD_MEANINGS = {
+    "caption": "what the connection is called; no other has the same, whatever its capitals",
+    "host": "name or IP address of the server; a driver may mean something else by it",
+    "sender_name": "the name that recipients see",
+    "sender_address": "the address that recipients see, where a message names no other",
+    "port": "of the server",
+    "use_auth": "whether to log in",
+    "password": "stored encrypted; for `XOAUTH2` the access token",
+    "driver": "how messages leave: `smtp`, or one that the application registers",
+    "encryption": "see above",
+    "username": "as the server knows it",
+    "auth_mechanism": "`auto` takes the first that both sides know",
+    "allow_plain_auth": "whether the password may be sent without encryption",
+    "ca_certificate": "certificate in PEM format to trust instead of the system's authorities",
+    "connect_timeout": "how long to wait for the connection",
+    "reply_timeout": "how long to wait for a reply",
+    "final_timeout": "how long to wait for the reply to a whole message",
+    "session_deadline": "after so long a session ends in any case",
+    "enabled": "whether it carries messages; the only connection must",
+    "fallback_id": "number of the connection that takes over when this one is broken",
+    "sender_patterns": "addresses or `*@example.org`, one a line, that it carries mail from",
+    "limit_per_minute": "messages a minute at most",
+    "limit_per_hour": "messages an hour at most",
+    "limit_per_day": "messages a day at most",
+    "max_sessions": "sessions that a worker has at once",
+    "messages_per_session": "messages that one session carries",
+    "max_attempts": "tries of a message; unset: `SMTP_ADMIN_MAX_ATTEMPTS`",
+}
+"""What a field of a connection means; a field without an entry stops the documentation."""
+
+FIELD_DEFAULTS = {
+    "port": "that of the encryption",
+    "use_auth": "`True` with a username",
+    "password": "none",
+}
+
+
+def connection_fields() -> str:
+    """Return the table of what ``add_connection`` takes, in the order of the rules."""
+    lines = ["| field | type | default | meaning |", "|---|---|---|---|"]
+    lines += [
+        f"| `{name}` | {_field_type(name)} | {_field_default(name)} | {FIELD_MEANINGS[name]} |"
+        for name in (*FIELDS, SECRET_FIELDS[0])
+    ]
+    return "\n".join(lines)
+
+
+def _field_type(name: str) -> str:
+    if name in RANGES:
+        low, high, unit = RANGES[name]
+        kind = "seconds" if unit == SECONDS else "whole number"
+        return f"{kind}, {low:,} to {high:,}" + (", or `None`" if name in OPTIONAL else "")
+    choices = {"encryption": Encryption, "auth_mechanism": AuthMechanism}.get(name)
+    if choices is not None:
+        return " or ".join(f"`{one.value}`" for one in choices)
+    if name in ("port", "fallback_id"):
+        return "whole number"
+    flag = name == "use_auth" or isinstance(DEFAULTS.get(name), bool)
+    return TYPE_NAMES[bool] if flag else TYPE_NAMES[str]
+
+
+def _field_default(name: str) -> str:
+    if name in FIELD_DEFAULTS:
+        return FIELD_DEFAULTS[name]
+    if name in REQUIRED:
+        return "required"
+    value = DEFAULTS[name]
+    return _default(getattr(value, "value", value))
+
+
+PARTS = {
+    "configuration": configuration,
+    "search-words": search_words,
+    "connection-fields": connection_fields,
+}

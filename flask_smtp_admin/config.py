@@ -65,7 +65,8 @@ class Config:
     )
     keys: tuple[str, ...] = _key(
         (),
-        "Secrets that stored passwords are encrypted with; the first encrypts, all decrypt. "
+        "Secrets that stored passwords are encrypted with; the first encrypts and needs 16 "
+        "characters, all decrypt. "
         "Empty: derived from `SECRET_KEY` and `SECRET_KEY_FALLBACKS`.",
         secret=True,
     )
@@ -152,6 +153,12 @@ class Config:
                 f"{PREFIX}REDIS_URL must begin with one of {', '.join(REDIS_SCHEMES)}; write for "
                 "instance 'redis://localhost:6379/0'."
             )
+        if self.redis_url and not _redis_takes(self.redis_url):
+            raise ConfigurationError(
+                f"{PREFIX}REDIS_URL is not an address that redis-py understands; write for "
+                "instance 'redis://localhost:6379/0'. Port and database are numbers, and behind a "
+                "question mark only options of redis-py may stand."
+            )
         if self.dispatch == "rq" and not self.redis_url:
             raise ConfigurationError(
                 f"{PREFIX}DISPATCH is 'rq' but {PREFIX}REDIS_URL is not set; "
@@ -161,6 +168,18 @@ class Config:
             raise ConfigurationError(
                 f"{PREFIX}DATABASE_URI and {PREFIX}BIND_KEY exclude each other; keep one of them."
             )
+
+
+def _redis_takes(url: str) -> bool:
+    """Tell whether redis-py can make a connection of an address; nothing is contacted."""
+    import redis  # noqa: PLC0415  (only where it is used: it takes its time to import)
+
+    try:
+        pool = redis.ConnectionPool.from_url(url)
+        pool.connection_class(**pool.connection_kwargs)
+    except (ValueError, TypeError, AttributeError, redis.RedisError):
+        return False
+    return True
 
 
 def _unknown(key: str, known: list[str]) -> str:

@@ -43,6 +43,8 @@ WELL_KNOWN_SECRETS = frozenset(
     | {'_5#y2l"f4q8z\n\xec]/', '_5#y2l"f4q8z\n\ufffd]/'}
 )
 """Values of ``SECRET_KEY`` from tutorials: whoever reads the database would guess them first."""
+SHORTEST_SECRET = 16
+"""Characters. What is shorter can be tried out by whoever reads the database."""
 
 
 @dataclass(frozen=True)
@@ -111,31 +113,33 @@ class KeyRing:
     ) -> KeyRing:
         """Make the ring from ``SMTP_ADMIN_KEYS`` or, where that is empty, from ``SECRET_KEY``.
 
-        A missing or well-known ``SECRET_KEY`` still gives a ring, so that the pages work; it
-        refuses to encrypt.
+        A secret that is missing, well known or short still gives a ring, so that the pages work
+        and what was stored can be read; it refuses to encrypt.
         """
         own = list(keys)
         if own:
-            return cls(own)
+            return cls(own, refusal=_refusal(own[0], "the first of SMTP_ADMIN_KEYS"))
         return cls(
             [secret for secret in (secret_key, *fallbacks) if secret],
-            refusal=_refusal(secret_key),
+            refusal=_refusal(secret_key, "SECRET_KEY"),
         )
 
 
-def _refusal(secret_key: str | bytes | None) -> str:
-    """Say why a secret key must not protect passwords, or nothing when it may."""
-    text = secret_key.decode("utf-8", "replace") if isinstance(secret_key, bytes) else secret_key
+def _refusal(secret: str | bytes | None, setting: str) -> str:
+    """Say why a secret must not protect passwords, or nothing when it may."""
+    text = secret.decode("utf-8", "replace") if isinstance(secret, bytes) else secret
     if not text:
-        reason = "SECRET_KEY is not set"
+        reason = f"{setting} is not set"
     elif text.strip().lower() in WELL_KNOWN_SECRETS:
-        reason = "SECRET_KEY is a value that everybody knows"
+        reason = f"{setting} is a value that everybody knows"
+    elif len(text.strip()) < SHORTEST_SECRET:
+        reason = f"{setting} has less than {SHORTEST_SECRET} characters, so it can be guessed"
     else:
         return ""
+    other = ", or set SMTP_ADMIN_KEYS" if setting == "SECRET_KEY" else ""
     return (
-        f"{reason}, so no password can be stored safely. Set SECRET_KEY to the output of "
-        "python -c 'import secrets; print(secrets.token_hex())' and keep it, or set "
-        "SMTP_ADMIN_KEYS."
+        f"{reason[0].upper()}{reason[1:]}, and no password can be stored safely. Set {setting} to the output of "
+        f"python -c 'import secrets; print(secrets.token_hex())' and keep it{other}."
     )
 
 

@@ -122,7 +122,10 @@ class Database:
         return found
 
     def joined(self) -> Connection | None:
-        """Return the caller's connection when the message has to share its transaction."""
+        """Return the caller's connection when the message has to share its transaction.
+
+        :raises OutboxUnavailable: it is the first use, and the database cannot be used.
+        """
         return self._joined()
 
     @contextmanager
@@ -146,7 +149,7 @@ class Database:
                     yield connection
             else:
                 with connection.begin():
-                    _lock_little(connection)
+                    _see_commits(connection)
                     take_write_lock(connection)
                     yield connection
 
@@ -186,13 +189,15 @@ def _connected(found: Engine | Connection) -> AbstractContextManager[Connection]
     return nullcontext(found) if isinstance(found, Connection) else found.connect()
 
 
-def _lock_little(connection: Connection) -> None:
-    """On MariaDB and MySQL, have statements lock the rows that they find, and no gaps.
+def _see_commits(connection: Connection) -> None:
+    """Have each statement see what others have committed, whatever the host chose for its own.
 
-    With the gaps, which is the default, workers that claim and requests that enqueue end each
-    other's transactions as deadlocks.
+    On MariaDB and MySQL statements then lock the rows that they find, and no gaps. With the gaps,
+    which is the default, workers that claim and requests that enqueue end each other's
+    transactions as deadlocks. On PostgreSQL two writers of one row would end in an error where the
+    second one only has to look again.
     """
-    if connection.dialect.name in ("mysql", "mariadb"):
+    if connection.dialect.name in ("mysql", "mariadb", "postgresql"):
         connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
 
 
@@ -246,6 +251,11 @@ def explain(error: DBAPIError) -> str:
             "'flask db upgrade', or db.create_all(), or 'flask smtp-admin db upgrade' for a "
             f"database of its own. The database said: {words}"
         )
+    if any(part in lowered for part in _COLLISION):
+        return (
+            "Another transaction was in the way, and the database ended this one. Nothing was "
+            f"stored: roll back and try again. The database said: {words}"
+        )
     if "locked" in lowered or "busy" in lowered:
         return (
             "The database is locked by another writer. Try again; if it stays so, look for a "
@@ -258,3 +268,10 @@ def explain(error: DBAPIError) -> str:
 
 
 _NO_TABLE = ("no such table", "no such column", "doesn't exist", "does not exist", "unknown column")
+_COLLISION = (
+    "could not serialize",
+    "deadlock",
+    "has changed since last read",
+    "lock wait timeout",
+    "lock timeout",
+)

@@ -79,3 +79,7 @@ class DeliveryRefused(SMTPAdminError):
 
 class SecretUnreadable(SMTPAdminError):
     """A stored password was encrypted with a key that is no longer configured."""
+
+
+class SecretMissing(SecretUnreadable):
+    """A connection logs in to its server, and no password is stored for it."""

@@ -29,6 +29,8 @@ class Surroundings:
 
     :param max_attempts: tries of a message whose connection sets no number of its own.
     :param worker_alive: whether anybody delivers; ``None`` where that is not known.
+    :param in_progress: the numbers of the messages of which an attempt has begun and not ended;
+        ``None`` where that is not known.
     """
 
     now: datetime
@@ -36,6 +38,7 @@ class Surroundings:
     connections: Mapping[int, Connection] | None = None
     max_attempts: int = 9
     worker_alive: bool | None = True
+    in_progress: frozenset[int] | None = None
 
     def connection_of(self, message: Message) -> Connection | None:
         """Return the connection that is to carry a message."""
@@ -302,6 +305,10 @@ def _sending(message: Message, around: Surroundings) -> Explanation:
             "Sending",
             "Being sent, but the worker that has it has gone silent.",
             "The next worker that runs takes it over.",
+        )
+    if around.in_progress is not None and message.id not in around.in_progress:
+        return Explanation(
+            "busy", "Sending", "A worker has it; its turn comes next.", f"Try {number} of {most}."
         )
     return Explanation("busy", "Sending", f"Being sent now: try {number} of {most}.")
 

@@ -16,6 +16,7 @@ from email.message import Message as StandardMessage
 from typing import Any, TypeVar
 
 import flask_mail
+import sqlalchemy as sa
 from flask import Flask, appcontext_pushed, current_app, has_app_context
 from flask_sqlalchemy import SQLAlchemy
 
@@ -81,8 +82,8 @@ class SMTPAdmin:
         app.extensions[EXTENSION_KEY] = state
         self._states.add(state)
 
-        def first_use() -> None:
-            connections.ensure_first(state.core, app.config)
+        def first_use(link: sa.Connection | None) -> None:
+            connections.ensure_first(state.core, app.config, within=link)
 
         placement.on_first_use(first_use)
         app.register_blueprint(web.blueprint, url_prefix=self._url_prefix)
@@ -157,8 +158,8 @@ class SMTPAdmin:
             by sender pattern and order.
         :param priority: ``"high"``, ``"normal"`` or ``"low"``.
         :param delay: wait so long before the first try; seconds, or a ``timedelta``.
-        :param send_at: first try at this aware time.
-        :param expires_at: give up at this aware time.
+        :param send_at: first try at this aware time, which is at most a hundred years ahead.
+        :param expires_at: give up at this aware time, which is at most a hundred years ahead.
         :param automated: whether it is automated mail, which waits ``SMTP_ADMIN_AUTOMATED_DELAY``
             seconds. Default: what its ``Auto-Submitted`` header says (RFC 3834).
         :param sensitive: its body is removed as soon as the message is final.
@@ -190,7 +191,11 @@ class SMTPAdmin:
     def add_connection(self, **fields: Any) -> int:
         """Store a connection and return its number; the fields are those of the page's form.
 
-        :raises ConnectionRefused: a field breaks its rule; the message lists each.
+        It is stored at once, whatever becomes of the caller's transaction.
+
+        :raises InvalidConnection: a field breaks its rule or is unknown; ``errors`` lists each.
+        :raises OutboxUnavailable: the database cannot store it; on SQLite also while the caller's
+            own ``db.session`` has flushed writes.
         :raises ConfigurationError: no safe key to encrypt the password with is configured.
         """
         return connections.create(self._state().core, fields)
@@ -274,9 +279,10 @@ class SMTPAdmin:
 
 
 def _settle_later(state: State, app: Flask, placement: Placement) -> None:
-    """Look again for extensions that came after this one, whenever a context is pushed.
+    """Look again for extensions that came after this one, whenever a context or a request begins.
 
-    Every use of theirs and of ours happens inside an application context.
+    Every use of theirs and of ours happens inside an application context. A test may keep one open
+    over its requests, which then push none of their own.
     """
     captures = state.core.config.capture_flask_mail
 
@@ -295,6 +301,7 @@ def _settle_later(state: State, app: Flask, placement: Placement) -> None:
     # The signal is global and holds it weakly, so that it goes with the application.
     state.settle = settle
     appcontext_pushed.connect(settle, app)
+    app.before_request(lambda: settle(current_app))
 
 
 def _key_ring(app: Flask, config: Config) -> KeyRing:

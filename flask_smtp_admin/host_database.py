@@ -118,6 +118,11 @@ def after_commit(session: Session, act: Callable[[], None]) -> None:
     session.info.setdefault(_PENDING, []).append(_Pending(within, act))
 
 
+def awaits_commit(session: Session) -> bool:
+    """Tell whether anything of :func:`after_commit` waits for the session's transaction."""
+    return bool(session.info.get(_PENDING))
+
+
 # --- the host's session -------------------------------------------------------------------------
 
 

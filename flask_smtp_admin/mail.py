@@ -6,8 +6,10 @@ application that has a plain ``flask_mail.Mail``. Must not know how a message is
 
 from __future__ import annotations
 
+import logging
 import re
 import unicodedata
+import weakref
 from contextvars import ContextVar
 from datetime import datetime, timezone
 from email.message import Message as StandardMessage
@@ -22,6 +24,8 @@ from .errors import ConfigurationError, MessageError, NotInitializedError
 from .outbox import OutboxMessage, SendOptions, enqueue
 from .routing import first_sender
 from .smtp import Address, Draft, Part, freeze
+
+logger = logging.getLogger(__name__)
 
 
 def submit(
@@ -92,10 +96,10 @@ def draft_of(
         cc=tuple(message.cc),
         bcc=tuple(message.bcc),
         reply_to=message.reply_to,
-        text=message.body,
-        html=message.html,
+        text=_text(message.body),
+        html=_text(message.html),
         alternatives=tuple(
-            (f"text/{subtype}" if "/" not in subtype else subtype, content)
+            (f"text/{subtype}" if "/" not in subtype else subtype, _text(content))
             for subtype, content in message.alts.items()
             if subtype != "html"
         ),
@@ -107,20 +111,36 @@ def draft_of(
     )
 
 
+def _text(value: Any) -> Any:
+    """Return a text that is made late, a translation for instance, as it reads now.
+
+    Only what has words of its own for itself: the bytes and the list that somebody passed by
+    mistake are refused later, not written into the message.
+    """
+    kind: Any = type(value)
+    late = kind.__str__ is not object.__str__
+    return str(value) if late and not isinstance(value, (bytes, bytearray)) else value
+
+
 _FOLD = re.compile(r"\r\n[ \t]+(?=\S)")
-_NAMED = re.compile(r"([^<>@\"]+) <([^<>\s]+)>")
+_NAMED = re.compile(r"(.+) <([^<>\s]+)>", re.DOTALL)
+_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
+_SEVERAL = re.compile(r"[^\s@,]@[^\s@,]+\s*,")
+"""What a list of addresses has before the last of them; it is no name, and refused as a sender."""
 
 
 def _sender(sender: str | tuple[str, str] | None) -> Address | None:
     """Return the sender, with a name that Flask-Mail joined to it as it is.
 
     It writes the pair ``("Shop, Inc.", "a@b")`` as ``Shop, Inc. <a@b>``, without the quotes that a
-    comma needs in a list of addresses.
+    comma, an ``@`` or a quote needs in a list of addresses.
     """
     if not sender:
         return None
     found = _NAMED.fullmatch(sender) if isinstance(sender, str) else None
-    return sender if found is None else (found[1], found[2])
+    if found is None or _QUOTED.fullmatch(found[1]) or _SEVERAL.search(found[1]):
+        return sender
+    return found[1], found[2]
 
 
 def _message_id(given: str | None) -> str | None:
@@ -314,9 +334,30 @@ def _on_dispatched(app: Flask, message: flask_mail.Message) -> None:
     if _taken.get() is message:
         return
     mail_state = app.extensions.get("mail")
-    if not isinstance(mail_state, CapturedMail) or _is_suppressed(mail_state):
+    if not isinstance(mail_state, CapturedMail):
+        _warn_of_bypass(app, mail_state)
+    elif not _is_suppressed(mail_state):
+        submit(current_state(), message, SendOptions())
+
+
+_warned: weakref.WeakSet[Flask] = weakref.WeakSet()
+
+
+def _warn_of_bypass(app: Flask, mail_state: object) -> None:
+    """Log once that Flask-Mail sent a message itself although the outbox was to have it.
+
+    Capturing it from here on could send twice what follows over the same open connection.
+    """
+    admin: State | None = app.extensions.get(EXTENSION_KEY)
+    if admin is None or not admin.core.config.capture_flask_mail or app in _warned:
         return
-    submit(current_state(), message, SendOptions())
+    if isinstance(mail_state, flask_mail._Mail) and not _is_suppressed(mail_state):  # noqa: SLF001
+        _warned.add(app)
+        logger.warning(
+            "A message went past the outbox: Mail(app) was called inside an application context "
+            "that was open already, so the outbox learns of it with the next context or request. "
+            "Call Mail(app) before that, or before SMTPAdmin(app)."
+        )
 
 
 flask_mail.email_dispatched.connect(_on_dispatched, weak=False)

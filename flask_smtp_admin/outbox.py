@@ -39,6 +39,8 @@ from .smtp.text import has_control
 SUBJECT_KEY_LENGTH = 100
 FROM_HEADER_LENGTH = 500
 KEY_LENGTH = 200
+FURTHEST = timedelta(days=36_525)
+"""How far ahead a message may be due or expire: a hundred years."""
 
 
 @dataclass(frozen=True)
@@ -83,12 +85,15 @@ class SendOptions:
     def due_at(self, now: datetime, automated: bool, automated_delay: int) -> datetime:
         """Return when the message leaves at the earliest.
 
-        :raises MessageError: it would expire before.
+        :raises MessageError: it would expire before, or a time is too far away.
         """
+        for name in ("send_at", "expires_at"):
+            _check_reach(name, getattr(self, name), now)
         if self.send_at is not None:
             due_at = max(self.send_at, now)
         elif self.delay is not None:
             due_at = _later(now, self._delay())
+            _check_reach("delay", due_at, now)
         else:
             due_at = now + timedelta(seconds=automated_delay if automated else 0)
         if self.expires_at is not None and self.expires_at <= due_at:
@@ -108,6 +113,16 @@ def _check_time(name: str, value: object) -> None:
         raise MessageError(
             f"{name} has no time zone; pass an aware datetime, for instance "
             "datetime.now(timezone.utc)."
+        )
+
+
+def _check_reach(name: str, value: datetime | None, now: datetime) -> None:
+    """Refuse a time of another age: it is a mistake, and calendars end with the year 9999."""
+    if value is not None and value > now + FURTHEST:
+        hint = " Leave it out if the message is not to expire." if name == "expires_at" else ""
+        raise MessageError(
+            f"{name} leads to {value.isoformat()}, which is more than a hundred years away; give an "
+            f"earlier time.{hint}"
         )
 
 

@@ -19,6 +19,9 @@ from .config import Config
 from .database import Database
 from .errors import ConfigurationError, OutboxUnavailable
 
+FirstUse = Callable[[sa.Connection | None], None]
+"""What happens at the first use; it is given the connection of the caller's transaction."""
+
 
 def inside(app: Flask) -> AbstractContextManager[object]:
     """Return the application's context, or nothing where the caller is in it already.
@@ -46,8 +49,11 @@ class Placement:
         self._engine: sa.Engine | None = None
         self._engines: Mapping[str | None, sa.Engine | sa.Connection] | None = None
         self._lock = threading.RLock()
-        self._first_use: Callable[[], None] = lambda: None
-        self._used = False
+        # Apart from the other: the first use waits for the database, whose lock somebody may have
+        # who asks for the engine.
+        self._first_use_lock = threading.RLock()
+        self._first_use: FirstUse = lambda _link: None
+        self._used = self._is_being_used = False
         self.database = Database(
             self._get_engine,
             joined=self._joined,
@@ -57,8 +63,12 @@ class Placement:
         if db is not None and config.database_uri is None:
             self._adopt(db)
 
-    def on_first_use(self, act: Callable[[], None]) -> None:
-        """Have ``act`` run once, when the database is used for the first time in this process."""
+    def on_first_use(self, act: FirstUse) -> None:
+        """Have ``act`` run when the database is used for the first time in this process.
+
+        Where that use is part of the caller's transaction, it is given its connection, and is run
+        again with the next use until such a transaction has committed.
+        """
         self._first_use = act
 
     def settle(self) -> None:
@@ -142,21 +152,38 @@ class Placement:
             if isinstance(found, sa.Engine):
                 host_database.let_go_of_lock(session)
             return None
-        return session.connection(bind_arguments={"clause": self._table})
-
-    def _prepare(self, engine: sa.Engine | sa.Connection) -> None:
+        link = session.connection(bind_arguments={"clause": self._table})
         if not self._used:
-            with self._lock:
-                self._use_first(engine)
+            self._first_use(link)
+            host_database.after_commit(session, lambda: self._note_use(found))
+        return link
 
-    def _use_first(self, engine: sa.Engine | sa.Connection) -> None:
-        if self._used:
-            return  # another thread was first
+    def _prepare(self, found: sa.Engine | sa.Connection) -> None:
+        if not self._used:
+            with self._first_use_lock:
+                self._use_first(found)
+
+    def _use_first(self, found: sa.Engine | sa.Connection) -> None:
+        if self._used or self._is_being_used:
+            return  # another thread was first, or it is the first use itself that comes back here
+        if self._has_joined():
+            return  # it has happened in the caller's transaction, for which this one would wait
         if self._db is None:
-            own_database.prepare(engine.engine)
-        self._used = True  # before the first use, which comes back here
+            own_database.prepare(found.engine)
+        self._is_being_used = True
         try:
-            self._first_use()
+            self._first_use(None)
         except OutboxUnavailable:
-            # The host has not created its tables yet; whoever asked will be told.
-            self._used = False
+            return  # the host has not created its tables yet; whoever asked will be told
+        finally:
+            self._is_being_used = False
+        self._note_use(found)
+
+    def _has_joined(self) -> bool:
+        if self._db is None or not _is_inside(self._app):
+            return False
+        return host_database.awaits_commit(host_database.session_of(self._db))
+
+    def _note_use(self, found: sa.Engine | sa.Connection) -> None:
+        # What is done in the one transaction of a test of the host is rolled back with it.
+        self._used = isinstance(found, sa.Engine)

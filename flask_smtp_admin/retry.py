@@ -41,7 +41,10 @@ def gives_up_at(next_at: datetime, attempt: int, max_attempts: int) -> datetime:
     """
     last = len(MESSAGE_DELAYS)
     waits = (MESSAGE_DELAYS[min(n, last) - 1] for n in range(attempt + 1, max_attempts))
-    return next_at + sum(waits, timedelta())
+    try:
+        return next_at + sum(waits, timedelta())
+    except OverflowError:
+        return next_at  # the end of the calendar
 
 
 def next_probe(now: datetime, failures: int) -> datetime:

@@ -12,9 +12,6 @@ from .bulk import Bulk
 from .errors import UnknownConnection
 from .models import Connection, Message, Status
 
-LARGEST_ID = 2**31 - 1
-"""PostgreSQL refuses to compare an integer column with a larger number."""
-
 
 def choose(connection: sa.Connection, sender: str) -> int | None:
     """Return the id of the connection for ``sender``, or ``None`` while no enabled one fits.
@@ -56,18 +53,27 @@ def first_sender(connection: sa.Connection) -> tuple[str, str] | None:
 def find(connection: sa.Connection, wanted: str | int) -> int:
     """Return the id of the connection with this caption or number.
 
+    Capitals make no difference in a caption. They are compared here, not by the database: each has
+    its own idea of equal texts.
+
     :raises UnknownConnection: there is none; the message lists the captions.
     """
-    column = Connection.id if isinstance(wanted, int) else Connection.caption
-    if not isinstance(wanted, int) or 0 < wanted <= LARGEST_ID:
-        found = connection.execute(sa.select(Connection.id).where(column == wanted)).scalar()
+    captions = {
+        row.id: row.caption
+        for row in connection.execute(
+            sa.select(Connection.id, Connection.caption).order_by(Connection.id)
+        )
+    }
+    if isinstance(wanted, int):
+        if wanted in captions:
+            return wanted
+    else:
+        named = (key for key, one in captions.items() if one.casefold() == wanted.casefold())
+        found = next(named, None)
         if found is not None:
             return int(found)
-    captions = connection.execute(sa.select(Connection.caption)).scalars().all()
-    raise UnknownConnection(
-        f"There is no connection {wanted!r}. "
-        + (f"There are: {', '.join(captions)}." if captions else "None is configured yet.")
-    )
+    there = f"There are: {', '.join(captions.values())}." if captions else "None is configured yet."
+    raise UnknownConnection(f"There is no connection {wanted!r}. {there}")
 
 
 def assign_waiting(connection: sa.Connection) -> int:

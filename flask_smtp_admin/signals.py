@@ -34,7 +34,8 @@ class Event:
     """One fact about a message or a connection. What does not apply to it is ``None``.
 
     ``connection`` is the connection's caption; ``ssl`` tells whether the session was encrypted
-    from the first byte or by STARTTLS. ``attempt`` counts from 1. Times are aware and in UTC.
+    from the first byte or by STARTTLS. ``attempt`` counts from 1 and is 0 where none has been made yet, in
+    ``message_queued``. Times are aware and in UTC.
     """
 
     code: str

@@ -5,14 +5,15 @@ Owns the queries, so that :mod:`flask_smtp_admin.explanation` stays pure. Must n
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from .core import Core
 from .explanation import Surroundings, obstacle
-from .models import Connection, Message, Worker
+from .models import Attempt, AttemptStatus, Connection, Message, Status, Worker
 from .models.worker import ALIVE_WITHIN
 from .search import Known, Obstacle
 
@@ -62,3 +63,19 @@ def _obstacles(around: Surroundings, numbers: list[int | None]) -> Iterator[Obst
 def _connections(session: Session) -> dict[int, Connection]:
     rows = session.scalars(sa.select(Connection).order_by(Connection.position, Connection.id))
     return {connection.id: connection for connection in rows.unique()}
+
+
+def of_messages(session: Session, around: Surroundings, found: Iterable[Message]) -> Surroundings:
+    """Return the surroundings with what these messages need to know besides: their attempts.
+
+    A worker claims several messages at once, of which it sends one after the other.
+    """
+    numbers = [message.id for message in found if message.status is Status.SENDING]
+    if not numbers:
+        return around
+    begun = session.scalars(
+        sa.select(Attempt.message_id).where(
+            Attempt.message_id.in_(numbers), Attempt.status == AttemptStatus.IN_PROGRESS
+        )
+    )
+    return replace(around, in_progress=frozenset(one for one in begun if one is not None))

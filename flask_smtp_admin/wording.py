@@ -101,7 +101,7 @@ def moment(value: datetime, zone: tzinfo, now: datetime) -> str:
 
     Further than six days away the date is given, with the year where it is another one.
     """
-    local, today = value.astimezone(zone), now.astimezone(zone)
+    local, today = in_zone(value, zone), in_zone(now, zone)
     days = (local.date() - today.date()).days
     clock = f"{local:%H:%M}"
     if days == 0:
@@ -112,6 +112,14 @@ def moment(value: datetime, zone: tzinfo, now: datetime) -> str:
         return f"{WEEKDAYS[local.weekday()]} {clock}"
     year = "" if local.year == today.year else f" {local.year}"
     return f"{local.day} {MONTHS[local.month - 1]}{year} {clock}"
+
+
+def in_zone(value: datetime, zone: tzinfo) -> datetime:
+    """Return a time in a zone, or as it is where the calendar ends in between."""
+    try:
+        return value.astimezone(zone)
+    except OverflowError:
+        return value
 
 
 def decapitalised(sentence: str) -> str:

@@ -32,6 +32,7 @@ def a_connection(
         "host": "mail.example.org",
         "port": 587,
         "encryption": Encryption.STARTTLS,
+        "use_auth": False,
         "sender_name": "Shop",
         "sender_address": "shop@example.org",
         "enabled": True,

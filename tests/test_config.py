@@ -76,6 +76,36 @@ def test_a_wrong_value_names_its_key_and_what_it_may_be(
     assert sentence in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://:hidden@localhost:abc/0",
+        "redis://:hidden@localhost:99999/0",
+        "redis://:hidden@127.0.0.1/0?foo=bar",
+        "redis://:hidden@127.0.0.1/0?socket_timeout=soon",
+        "rediss://:hidden@[::1/0",
+        "unix:///run/hidden.sock?db=first",
+    ],
+)
+def test_an_address_that_redis_does_not_take_is_refused_and_not_shown(url: str) -> None:
+    with pytest.raises(ConfigurationError, match="SMTP_ADMIN_REDIS_URL") as caught:
+        Config.from_mapping({"SMTP_ADMIN_REDIS_URL": url})
+    assert "hidden" not in str(caught.value)
+    assert caught.value.__cause__ is None
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://user:secret@localhost:6380/3?socket_timeout=2&health_check_interval=30",
+        "rediss://localhost/0?ssl_cert_reqs=none",
+        "unix:///run/redis.sock?db=1",
+    ],
+)
+def test_an_address_that_redis_takes_is_accepted(url: str) -> None:
+    assert Config.from_mapping({"SMTP_ADMIN_REDIS_URL": url}).redis_url == url
+
+
 def test_two_places_for_the_outbox_exclude_each_other() -> None:
     with pytest.raises(ConfigurationError, match="exclude each other"):
         Config.from_mapping({"SMTP_ADMIN_DATABASE_URI": "sqlite://", "SMTP_ADMIN_BIND_KEY": "x"})

@@ -70,16 +70,17 @@ def test_an_empty_ring_says_what_to_set() -> None:
 
 
 def test_the_application_s_secret_key_and_its_fallbacks_are_used() -> None:
-    before = KeyRing.from_settings((), "former-and-long")
+    before = KeyRing.from_settings((), "former-and-long-enough")
     token = before.encrypt("swordfish", place=PLACE)
-    after = KeyRing.from_settings((), b"newer-and-long", [b"x", "former-and-long"])
+    after = KeyRing.from_settings((), b"newer-and-long-enough", [b"x", "former-and-long-enough"])
     assert after.decrypt(token, place=PLACE) == "swordfish"
     assert not after.is_current(token)
 
 
 def test_keys_of_its_own_win_over_the_secret_key() -> None:
-    ring = KeyRing.from_settings(["own"], "dev")
-    assert KeyRing(["own"]).decrypt(ring.encrypt("x", place=PLACE), place=PLACE) == "x"
+    own = "a-key-of-its-own"
+    ring = KeyRing.from_settings([own], "dev")
+    assert KeyRing([own]).decrypt(ring.encrypt("x", place=PLACE), place=PLACE) == "x"
 
 
 @pytest.mark.parametrize("secret_key", [None, "", b""])
@@ -96,6 +97,27 @@ def test_a_well_known_secret_key_refuses_to_store(secret_key: str | bytes) -> No
     ring = KeyRing.from_settings((), secret_key)
     with pytest.raises(ConfigurationError, match="everybody knows"):
         ring.encrypt("x", place=PLACE)
+
+
+@pytest.mark.parametrize("secret", ["1", "a", "12345", "changeme!", "x" * 15, " " * 20 + "x"])
+def test_a_short_secret_refuses_to_store_and_says_how_long_it_must_be(secret: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"^SECRET_KEY has less than 16 .*token_hex"):
+        KeyRing.from_settings((), secret).encrypt("x", place=PLACE)
+    with pytest.raises(ConfigurationError, match=r"^The first of SMTP_ADMIN_KEYS has less than 16"):
+        KeyRing.from_settings([secret], "x" * 16).encrypt("x", place=PLACE)
+    assert KeyRing.from_settings((), "x" * 16).encrypt("x", place=PLACE)
+
+
+def test_a_well_known_key_of_its_own_refuses_to_store() -> None:
+    with pytest.raises(ConfigurationError, match="SMTP_ADMIN_KEYS is a value that everybody knows"):
+        KeyRing.from_settings(["super secret key"], "x" * 16).encrypt("x", place=PLACE)
+
+
+def test_a_former_key_may_be_short() -> None:
+    token = KeyRing(["old"]).encrypt("swordfish", place=PLACE)
+    ring = KeyRing.from_settings(["new-and-long-enough", "old"], None)
+    assert ring.decrypt(token, place=PLACE) == "swordfish"
+    assert ring.encrypt("x", place=PLACE)
 
 
 def test_the_secret_key_of_the_quickstart_is_well_known() -> None:

@@ -146,6 +146,16 @@ def test_a_message_without_a_way_says_which_way_is_missing() -> None:
     assert next_attempt_at(message, around(rows.a_connection(enabled=False))) is None
 
 
+def test_a_message_that_waits_for_its_turn_in_a_worker_is_not_being_sent() -> None:
+    message = rows.a_message(id=7, status=Status.SENDING, lease_until=later(minutes=9))
+    assert explain(message, around(in_progress=frozenset({8}))).sentence == (
+        "A worker has it; its turn comes next. Try 1 of 9."
+    )
+    assert explain(message, around(in_progress=frozenset({7}))).happened == (
+        "Being sent now: try 1 of 9."
+    )
+
+
 @pytest.mark.parametrize(
     ("fields", "sentence"),
     [

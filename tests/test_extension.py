@@ -28,6 +28,7 @@ from flask_smtp_admin.errors import (
 )
 from flask_smtp_admin.models import Base, Connection, Message
 from tests.apps import SECRET_KEY, MakeApp, bare_app, core_of, engine_of, rows_of
+from tests.servers.catchall import CatchAll
 
 TABLES = {table.name for table in Base.metadata.sorted_tables}
 
@@ -187,6 +188,28 @@ def test_inside_one_context_the_admin_comes_last(tmp_path: Path, order: tuple[st
         db.engine.dispose()
 
 
+def test_a_mail_that_comes_inside_an_open_context_is_captured_with_the_next_request(
+    make_app: MakeApp, catchall: CatchAll, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = make_app(MAIL_SERVER=catchall.host, MAIL_PORT=catchall.port)
+
+    @app.route("/")
+    def send() -> str:
+        app.extensions["mail"].send(a_message("captured"))
+        return ""
+
+    with app.app_context():
+        mail = flask_mail.Mail(app)
+        mail.send(a_message("past"))
+        mail.send(a_message("past"))
+        assert len(catchall.wait_for(2)) == 2
+        assert [record.levelname for record in caplog.records] == ["WARNING"]
+        assert "A message went past the outbox: Mail(app)" in caplog.text
+        app.test_client().get("/")
+        assert subjects(app) == ["captured"]
+    assert len(catchall.messages) == 2
+
+
 # ---------------------------------------------------------------- where the outbox is
 
 
@@ -291,6 +314,18 @@ def test_an_address_that_leads_nowhere_says_what_to_write(
     with wrong.app_context(), pytest.raises(ConfigurationError) as caught:
         smtp_admin.send(a_message())
     assert sentence in str(caught.value)
+
+
+def test_tables_that_another_application_made_are_left_alone(
+    database_url: str, make_app: MakeApp
+) -> None:
+    engine = sa.create_engine(database_url)
+    Base.metadata.create_all(engine)
+    engine.dispose()
+    app = make_app(SMTP_ADMIN_DATABASE_URI=database_url)
+    for _ in range(2):
+        with app.app_context(), pytest.raises(ConfigurationError, match="without their version"):
+            SMTPAdmin().send(a_message())
 
 
 def test_a_bind_that_does_not_exist_is_named(tmp_path: Path) -> None:

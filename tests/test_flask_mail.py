@@ -306,6 +306,12 @@ def test_a_subject_that_is_folded_already(make_mail: MakeMail) -> None:
         (("Support", "help@example.org"), "Support <help@example.org>"),
         (("Shop, Inc.", "help@example.org"), '"Shop, Inc." <help@example.org>'),
         (("Größe: XL", "help@example.org"), '"Größe: XL" <help@example.org>'),
+        (("Shop @ Home", "help@example.org"), '"Shop @ Home" <help@example.org>'),
+        (("help@example.org", "help@example.org"), '"help@example.org" <help@example.org>'),
+        (('A "B" C', "help@example.org"), r'"A \"B\" C" <help@example.org>'),
+        (("A <B> C", "help@example.org"), '"A <B> C" <help@example.org>'),
+        (("Home, @work", "help@example.org"), '"Home, @work" <help@example.org>'),
+        (r'"A \"B\" C" <help@example.org>', r'"A \"B\" C" <help@example.org>'),
         ('"Shop, Inc." <help@example.org>', '"Shop, Inc." <help@example.org>'),
         ("help@example.org", "help@example.org"),
     ],
@@ -318,6 +324,42 @@ def test_default_sender(make_mail: MakeMail, sender: Any, written: str) -> None:
     assert stored(app)["From"] == written
     (row,) = rows_of(app, StoredMessage)
     assert row["sender"] == "help@example.org"
+
+
+def test_several_senders_are_no_name(make_mail: MakeMail) -> None:
+    app, mail = make_mail()
+    with app.app_context(), pytest.raises(BadAddress):
+        mail.send(hello(sender="ann@example.org, Shop <help@example.org>"))
+    assert subjects(app) == []
+
+
+class Late:
+    """A text that is translated when it is read, like those of Flask-Babel."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def __str__(self) -> str:
+        return self.text
+
+
+def test_texts_that_are_translated_late(make_mail: MakeMail) -> None:
+    app, mail = make_mail()
+    alts: Any = {"calendar": Late("BEGIN:VCALENDAR")}
+    with app.app_context():
+        mail.send(hello(body=Late("Grüße"), html=Late("<p>Grüße</p>"), alts=alts))
+    contents = [
+        part.get_content().strip() for part in stored(app).walk() if not part.is_multipart()
+    ]
+    assert sorted(contents) == ["<p>Grüße</p>", "BEGIN:VCALENDAR", "Grüße"]
+
+
+@pytest.mark.parametrize("body", [b"text", ["text"], 5])
+def test_what_is_no_text_is_refused(make_mail: MakeMail, body: Any) -> None:
+    app, mail = make_mail()
+    with app.app_context(), pytest.raises(MessageError):
+        mail.send(hello(body=body))
+    assert subjects(app) == []
 
 
 def test_recipients_of_every_kind(make_mail: MakeMail) -> None:

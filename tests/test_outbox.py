@@ -200,6 +200,13 @@ def test_a_delay_of_its_own_wins_over_that_of_automated_mail(app: Flask) -> None
         ({"delay": 1, "send_at": datetime.now(timezone.utc)}, "not both"),
         ({"send_at": datetime(2099, 1, 1)}, "no time zone"),  # noqa: DTZ001  (the point of it)
         ({"send_at": "tomorrow"}, "aware datetime"),
+        ({"send_at": datetime.max.replace(tzinfo=timezone.utc)}, "more than a hundred years away"),
+        ({"delay": timedelta(days=36_526)}, "more than a hundred years away"),
+        ({"expires_at": datetime.max.replace(tzinfo=timezone.utc)}, "is not to expire"),
+        (
+            {"expires_at": datetime.max.replace(tzinfo=timezone(-timedelta(hours=9)))},
+            "a hundred years",
+        ),
         ({"expires_at": datetime(2099, 1, 1)}, "no time zone"),  # noqa: DTZ001
         ({"expires_at": datetime(2001, 1, 1, tzinfo=timezone.utc)}, "before it is due"),
         (
@@ -464,11 +471,20 @@ def test_the_caller_may_choose(app: Flask) -> None:
     assert [row["pinned"] for row in rows_of(app, Message)] == [True, True]
 
 
-@pytest.mark.parametrize("wanted", ["Nobody", "first", 99, 0, -1, 2**40, 10**30])
+@pytest.mark.parametrize("wanted", ["Straße", "STRASSE", "straße"])
+def test_capitals_make_no_difference_in_a_caption(host: Host, wanted: str) -> None:
+    with host.app.app_context():
+        add_connection("First")
+        number = add_connection("Straße")
+        send(connection=wanted)
+        (row,) = rows_of(host.app, Message)
+        assert row["connection_id"] == number
+
+
+@pytest.mark.parametrize("wanted", ["Nobody", "First ", "Fírst", 99, 0, -1, 2**40, 10**30])
 def test_a_connection_that_does_not_exist(host: Host, wanted: str | int) -> None:
     with host.app.app_context():
-        if wanted != "first" or host.db.engine.dialect.name != "mysql":
-            add_connection("First")
+        add_connection("First")
         with nothing_stored(host.app), pytest.raises(UnknownConnection, match="There is no conn"):
             send(connection=wanted)
 

@@ -21,6 +21,7 @@ from flask_mail import Message
 from flask_sqlalchemy import SQLAlchemy
 
 from flask_smtp_admin import signals
+from flask_smtp_admin.database import explained
 from flask_smtp_admin.errors import MessageError, OutboxUnavailable
 from flask_smtp_admin.host_database import changes_data, holds_writes, watch
 from tests.apps import Host, core_of
@@ -717,6 +718,90 @@ def test_in_memory_a_send_in_an_inner_context_keeps_what_the_outer_one_wrote(
     host.close()
 
 
+# ---------------------------------------------------------------- the first use
+
+
+@contextmanager
+def fresh(url: str, folder: Path, **config: Any) -> Iterator[Host]:
+    """A host whose database holds no connection yet, and whose messages name no sender."""
+    settings = {
+        "MAIL_SERVER": "mail.example.org",
+        "MAIL_USERNAME": "shop@example.org",
+        "MAIL_DEFAULT_SENDER": None,
+    }
+    host = Host(folder / "instance", url, **{**settings, **config})
+    try:
+        yield host
+    finally:
+        host.close()
+
+
+def captions(host: Host) -> list[str]:
+    with host.app.app_context(), host.db.engine.connect() as connection:
+        return list(connection.scalars(sa.text("SELECT caption FROM smtp_admin_connection")))
+
+
+@pytest.mark.parametrize("flushed", [True, False])
+@pytest.mark.parametrize("options", [{}, {"connection": "Default"}], ids=["any", "named"])
+def test_the_first_send_in_a_transaction_finds_the_first_connection(
+    database_url: str, tmp_path: Path, options: dict[str, Any], flushed: bool
+) -> None:
+    with fresh(database_url, tmp_path) as host, context(host) as session:
+        session.execute(sa.select(host.Order)).all()  # from here on MariaDB sees no other's commits
+        session.add(host.Order(name="a"))
+        if flushed:
+            session.flush()
+        send(host, "one", **options)
+        send(host, "two", **options)
+        assert host.stored() == []
+        session.commit()
+        assert (host.stored(), host.told()) == (["one", "two"], ["one", "two"])
+        assert (captions(host), host.orders()) == (["Default"], ["a"])
+
+
+def test_the_first_connection_comes_again_when_the_first_transaction_rolls_back(
+    database_url: str, tmp_path: Path
+) -> None:
+    with fresh(database_url, tmp_path) as host, context(host) as session:
+        session.execute(sa.insert(host.Order).values(name="a"))
+        send(host, "lost")
+        session.rollback()
+        session.execute(sa.insert(host.Order).values(name="b"))
+        send(host, "kept")
+        session.commit()
+        send(host, "after")
+        assert (host.stored(), host.orders()) == (["kept", "after"], ["b"])
+        assert captions(host) == ["Default"]
+
+
+def test_the_first_connection_needs_no_second_one_to_the_database(
+    postgres_url: str, tmp_path: Path
+) -> None:
+    options = {"pool_size": 1, "max_overflow": 0, "pool_timeout": 0.1}
+    config = {"SQLALCHEMY_ENGINE_OPTIONS": options}
+    with fresh(postgres_url, tmp_path, **config) as host, context(host) as session:
+        session.execute(sa.insert(host.Order).values(name="a"))
+        send(host)
+        session.commit()
+        assert (host.stored(), captions(host)) == (["Hello"], ["Default"])
+
+
+def test_in_the_one_transaction_of_a_host_s_test_each_test_gets_the_first_connection(
+    database_url: str, tmp_path: Path
+) -> None:
+    joined = {"join_transaction_mode": "create_savepoint"}
+    with fresh(database_url, tmp_path, session_options=joined) as host:
+        for _ in range(2):
+            with one_transaction(host) as connection, context(host) as session:
+                connection.execute(sa.insert(host.Order).values(name="of the test"))
+                send(host, "at once", connection="Default")
+                session.add(host.Order(name="a"))
+                send(host, "with the order", connection="Default")
+                session.commit()
+        assert host.told() == ["at once", "with the order"] * 2
+        assert captions(host) == []
+
+
 # ---------------------------------------------------------------- when the database does not answer
 
 
@@ -750,6 +835,49 @@ def test_in_a_transaction_that_the_database_has_given_up_it_says_so(
                 send(host)
             session.rollback()
         assert_waits(host)
+    finally:
+        host.close()
+
+
+@pytest.mark.parametrize("level", ["SERIALIZABLE", "REPEATABLE READ"])
+@pytest.mark.parametrize("server", ["postgres", "mariadb"])
+def test_our_own_transactions_see_what_others_commit(
+    request: pytest.FixtureRequest, tmp_path: Path, server: str, level: str
+) -> None:
+    url = request.getfixturevalue(f"{server}_url")
+    config = {"SQLALCHEMY_ENGINE_OPTIONS": {"isolation_level": level}}
+    host = Host(tmp_path / "instance", url, **config)
+    count = sa.text("SELECT count(*) FROM smtp_admin_message")
+    try:
+        with context(host), core_of(host.app).database.write() as connection:
+            before = connection.scalar(count)
+            with ThreadPoolExecutor(1) as other:
+                other.submit(_send_in_context, host).result()
+            assert connection.scalar(count) == before + 1
+    finally:
+        host.close()
+
+
+def _send_in_context(host: Host) -> None:
+    with context(host):
+        send(host)
+
+
+def test_transactions_that_collide_are_told_to_try_again(postgres_url: str, tmp_path: Path) -> None:
+    config = {"SQLALCHEMY_ENGINE_OPTIONS": {"isolation_level": "REPEATABLE READ"}}
+    host = Host(tmp_path / "instance", postgres_url, **config)
+    update = sa.text("UPDATE smtp_admin_message SET subject = subject || '!'")
+    try:
+        with context(host) as session:
+            send(host)
+            session.execute(sa.select(host.Order)).all()  # from here on it sees no other's commits
+            with host.db.engine.begin() as other:
+                other.execute(update)
+            refused = pytest.raises(OutboxUnavailable, match="roll back and try again")
+            with refused as caught, explained():
+                session.execute(update)
+            assert "room on its disk" not in str(caught.value)
+            session.rollback()
     finally:
         host.close()
 

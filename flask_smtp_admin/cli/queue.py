@@ -177,7 +177,8 @@ def _criteria(
 def _show(session: Session, ids: Sequence[int], around: Surroundings) -> None:
     rows = session.scalars(
         sa.select(Message).where(Message.id.in_(ids)).order_by(Message.id.desc())
-    )
+    ).all()
+    around = surroundings.of_messages(session, around, rows)
     for message in rows:
         others = message.recipient_count - 1
         to = message.first_recipient + (f" +{others} more" if others else "")

@@ -7,7 +7,7 @@ import json
 import click
 
 from flask_smtp_admin import metrics
-from flask_smtp_admin.errors import OutboxUnavailable
+from flask_smtp_admin.errors import ConfigurationError, OutboxUnavailable
 from flask_smtp_admin.metrics import Snapshot
 from flask_smtp_admin.wording import counted, moment, relative, span
 
@@ -21,10 +21,10 @@ def status(as_json: bool) -> None:
     state = current_state()
     try:
         snapshot = metrics.take(state.core, state.dispatch)
-    except OutboxUnavailable as error:
+    except (OutboxUnavailable, ConfigurationError) as error:
         if not as_json:
             raise
-        click.echo(json.dumps({"healthy": False, "summary": str(error)}, indent=2))
+        click.echo(json.dumps(metrics.unusable(error), indent=2))
         raise click.exceptions.Exit(1) from error
     if as_json:
         click.echo(json.dumps(metrics.as_data(snapshot), indent=2))
@@ -45,7 +45,8 @@ def _show(snapshot: Snapshot) -> None:
     age = snapshot.oldest_due_age
     oldest = "" if age is None else f" (the oldest for {span(age)})"
     click.echo(f"Due now {snapshot.due}{oldest}, waiting for later {snapshot.waiting}, ", nl=False)
-    click.echo(f"being sent {snapshot.sending}, held {snapshot.held}")
+    stuck = f" ({snapshot.stuck} left behind)" if snapshot.stuck else ""
+    click.echo(f"being sent {snapshot.sending}{stuck}, held {snapshot.held}")
     click.echo(f"Today: sent {snapshot.sent_today}, failed {snapshot.failed_today}")
     _show_workers(snapshot)
     _show_connections(snapshot)

@@ -13,6 +13,15 @@ from typing import Any
 from flask_smtp_admin.models import Encryption
 
 CAPTION = "Default"
+SETTINGS = {
+    "host": "MAIL_SERVER",
+    "port": "MAIL_PORT",
+    "username": "MAIL_USERNAME",
+    "password": "MAIL_PASSWORD",
+    "sender_name": "MAIL_DEFAULT_SENDER",
+    "sender_address": "MAIL_DEFAULT_SENDER",
+}
+"""Which setting a field comes from."""
 IMPLICIT_PORT = 465
 FLASK_MAIL_PORT = 25
 

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from flask_smtp_admin import wording
 from flask_smtp_admin.crypto import KeyRing
-from flask_smtp_admin.errors import SecretUnreadable
+from flask_smtp_admin.errors import SecretMissing, SecretUnreadable
 from flask_smtp_admin.models import BreakerState, Connection, ConnectionHealth, Message, Status
 from flask_smtp_admin.wording import Count
 
@@ -136,6 +136,34 @@ def password_unreadable(connection: Connection, keys: KeyRing) -> str:
     except SecretUnreadable as error:
         return str(error)
     return ""
+
+
+def stored_password(connection: Connection, keys: KeyRing) -> str:
+    """Return the password that a connection logs in with.
+
+    :raises SecretMissing: none is stored; an empty one is no password.
+    :raises SecretUnreadable: the stored one does not open with today's keys.
+    """
+    if connection.password_token is None:
+        raise SecretMissing(_MISSING)
+    return connection.password(keys)
+
+
+def password_trouble(connection: Connection, keys: KeyRing) -> str:
+    """Return why a connection cannot log in before its server is even asked, or nothing."""
+    if not connection.use_auth:
+        return ""
+    try:
+        stored_password(connection, keys)
+    except SecretUnreadable as error:
+        return str(error)
+    return ""
+
+
+_MISSING = (
+    "No password is stored for this connection. Enter the password, or switch SMTP authentication "
+    "off."
+)
 
 
 def _failing(health: ConnectionHealth, queue: str, now: datetime, zone: tzinfo) -> HealthWords:

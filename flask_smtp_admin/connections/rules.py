@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from difflib import get_close_matches
 from typing import Any
 
 from flask_smtp_admin.config import Config
@@ -111,12 +112,12 @@ def check(
     return reading.run(password_required)
 
 
-_SECONDS = " of seconds"
-_RANGES: dict[str, tuple[int, int, str]] = {
-    "connect_timeout": (1, 300, _SECONDS),
-    "reply_timeout": (1, 600, _SECONDS),
-    "final_timeout": (1, 3600, _SECONDS),
-    "session_deadline": (10, 86_400, _SECONDS),
+SECONDS = " of seconds"
+RANGES: dict[str, tuple[int, int, str]] = {
+    "connect_timeout": (1, 300, SECONDS),
+    "reply_timeout": (1, 600, SECONDS),
+    "final_timeout": (1, 3600, SECONDS),
+    "session_deadline": (10, 86_400, SECONDS),
     "limit_per_minute": (1, 1_000_000, ""),
     "limit_per_hour": (1, 10_000_000, ""),
     "limit_per_day": (1, 100_000_000, ""),
@@ -124,7 +125,7 @@ _RANGES: dict[str, tuple[int, int, str]] = {
     "messages_per_session": (1, 10_000, ""),
     "max_attempts": (1, 100, ""),
 }
-_OPTIONAL = frozenset({"limit_per_minute", "limit_per_hour", "limit_per_day", "max_attempts"})
+OPTIONAL = frozenset({"limit_per_minute", "limit_per_hour", "limit_per_day", "max_attempts"})
 
 
 class _Check:
@@ -149,9 +150,8 @@ class _Check:
         self.found = Checked()
 
     def run(self, password_required: bool) -> Checked:
-        unknown = set(self.given) - set(FIELDS) - set(SECRET_FIELDS)
-        if unknown:
-            raise TypeError(f"A connection has no field {', '.join(sorted(unknown))}.")
+        for name in sorted(set(self.given) - set(FIELDS) - set(SECRET_FIELDS)):
+            self._wrong(name, _unknown(name))
         self._caption()
         self._driver()
         self._text("host", 100, "Please enter an SMTP host within 100 characters.")
@@ -306,11 +306,11 @@ class _Check:
             self.found.values["ca_certificate"] = text or None
 
     def _numbers(self) -> None:
-        for name, (low, high, unit) in _RANGES.items():
+        for name, (low, high, unit) in RANGES.items():
             sentence = f"Please enter a whole number{unit} from {low:,} to {high:,}."
-            if name in _OPTIONAL:
+            if name in OPTIONAL:
                 sentence = sentence[:-1] + ", or nothing."
-            self._whole(name, low, high, sentence, optional=name in _OPTIONAL)
+            self._whole(name, low, high, sentence, optional=name in OPTIONAL)
 
     def _fallback(self) -> None:
         value = self._value("fallback_id")
@@ -336,6 +336,13 @@ class _Check:
                 return
             patterns.append(pattern)
         self.found.values["sender_patterns"] = "\n".join(patterns)
+
+
+def _unknown(name: str) -> str:
+    known = (*FIELDS, "password")
+    near = get_close_matches(name, known, n=3)
+    hint = f"Did you mean {' or '.join(near)}?" if near else f"It has: {', '.join(known)}."
+    return f"A connection has no such field. {hint}"
 
 
 def _comparable(value: Any) -> Any:

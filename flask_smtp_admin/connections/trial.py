@@ -21,6 +21,7 @@ from flask_smtp_admin.smtp import Draft, Endpoint, Envelope, ProbeReport, Step, 
 
 from .breaker import note_success
 from .drivers import probe_driver
+from .health import stored_password
 
 CONNECT_SECONDS = 10
 REPLY_SECONDS = 15
@@ -35,11 +36,12 @@ def endpoint_of(
 
     :param password: use this one instead of the stored one.
     :param changes: values of :class:`~flask_smtp_admin.smtp.Endpoint` to use instead.
+    :raises SecretMissing: the connection logs in, and no password is stored.
     :raises SecretUnreadable: the stored password does not open with today's keys.
     :raises ConfigurationError: a value is one that no session can be made from.
     """
     if password is None:
-        password = connection.password(core.keys) if connection.use_auth else ""
+        password = stored_password(connection, core.keys) if connection.use_auth else ""
     values: dict[str, Any] = {
         "host": connection.host,
         "port": connection.port,

@@ -10,6 +10,7 @@ import logging
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
@@ -18,10 +19,12 @@ from sqlalchemy.orm import Session
 
 from flask_smtp_admin import routing
 from flask_smtp_admin.core import Core
+from flask_smtp_admin.database import Database
 from flask_smtp_admin.errors import (
     ConfigurationError,
     ConnectionRefused,
     InvalidConnection,
+    OutboxUnavailable,
     SecretUnreadable,
     UnknownConnection,
 )
@@ -34,7 +37,7 @@ from flask_smtp_admin.models import (
     Status,
 )
 
-from .defaults import from_mail_settings
+from .defaults import SETTINGS, from_mail_settings
 from .rules import FIELDS, Checked, check
 
 logger = logging.getLogger(__name__)
@@ -214,18 +217,46 @@ def move(core: Core, connection_id: int, places: int) -> None:
     _changing(core, write)
 
 
-def ensure_first(core: Core, settings: Mapping[str, Any]) -> int | None:
+def ensure_first(
+    core: Core, settings: Mapping[str, Any], *, within: sa.Connection | None = None
+) -> int | None:
     """Make the first connection from the ``MAIL_*`` settings, where there is none yet.
 
     A password that cannot be stored safely is left out, with a warning that says what to do.
 
+    :param within: the connection of the caller's transaction, which is to see what is made. It is
+        made in a transaction of its own where the caller's sees that, otherwise in the caller's.
     :returns: the number of the connection, or ``None`` when none was made.
     :raises OutboxUnavailable: the tables are not there.
     """
     fields = from_mail_settings(settings, core.config.site_name)
-    if fields is None or _has_any(core):
+    if fields is None:
         return None
+    if within is None:
+        return None if _has_any(core) else _make_first(core, fields)
+    joined = replace(
+        core,
+        database=Database(lambda: within),
+        ring=lambda: core.after_commit(core.ring),
+    )
+    if _has_any(joined):
+        return None
+    if within.get_isolation_level() in _SEES_OTHERS:
+        try:
+            return _make_first(core, fields)
+        except OutboxUnavailable:
+            pass  # no connection is left for it, or only the caller's transaction has the tables
+    return _make_first(joined, fields)
 
+
+_SEES_OTHERS = ("READ COMMITTED", "READ UNCOMMITTED", "AUTOCOMMIT")
+"""Transactions that see what others commit meanwhile. SQLite has none, nor MariaDB by default."""
+
+
+# ---------------------------------------------------------------- parts of the writes
+
+
+def _make_first(core: Core, fields: Mapping[str, Any]) -> int | None:
     def write(session: Session) -> int | None:
         if session.scalar(sa.select(sa.func.count()).select_from(Connection)):
             return None
@@ -236,11 +267,9 @@ def ensure_first(core: Core, settings: Mapping[str, Any]) -> int | None:
         return _changing(core, write, str(fields["caption"]))
     except InvalidConnection as error:
         if "caption" not in error.errors:  # otherwise another process was first
-            logger.warning("No connection was made from the MAIL_* settings. %s", error)
+            wrong = (f"{SETTINGS.get(k, k)}: {words}" for k, words in error.errors.items())
+            logger.warning("No connection was made from the MAIL_* settings. %s", " ".join(wrong))
         return None
-
-
-# ---------------------------------------------------------------- parts of the writes
 
 
 def _has_any(core: Core) -> bool:
@@ -267,10 +296,15 @@ def reset_health(session: Session, connection_id: int) -> None:
 def _locked(core: Core) -> Iterator[Session]:
     """Give a session in a write transaction in which nobody else changes a connection.
 
-    Without the lock two people could disable the last two connections at the same moment.
+    Without the lock two people could disable the last two connections at the same moment. Inside
+    a transaction of the host there is none: it would last until the host commits.
     """
-    with core.database.write() as connection, Session(connection) as session:
-        connection.execute(sa.select(Connection.id).order_by(Connection.id).with_for_update())
+    with (
+        core.database.write() as connection,
+        Session(connection, join_transaction_mode="rollback_only") as session,
+    ):
+        if not connection.in_nested_transaction():
+            connection.execute(sa.select(Connection.id).order_by(Connection.id).with_for_update())
         yield session
         session.flush()
 

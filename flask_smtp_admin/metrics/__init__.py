@@ -12,7 +12,7 @@ from flask_smtp_admin.core import Core
 from . import problems, reading
 from .reading import connection_state
 from .records import ConnectionFacts, Problem, Snapshot, WorkerFacts
-from .report import as_data, first_line
+from .report import as_data, first_line, unusable
 
 __all__ = [
     "ConnectionFacts",
@@ -23,6 +23,7 @@ __all__ = [
     "connection_state",
     "first_line",
     "take",
+    "unusable",
 ]
 
 
@@ -31,6 +32,7 @@ def take(core: Core, dispatch: str) -> Snapshot:
 
     :param dispatch: who delivers, as the application resolved it; it decides the remedies.
     :raises OutboxUnavailable: the database cannot be reached.
+    :raises ConfigurationError: a setting does not let one get at it; :func:`unusable` reports both.
     """
     snapshot = reading.read(core, dispatch)
     found = tuple(problems.find(snapshot))

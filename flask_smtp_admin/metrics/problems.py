@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from flask_smtp_admin import wording
+from flask_smtp_admin.wording import Count
 
 from .records import ConnectionFacts, Problem, Snapshot
 
@@ -108,11 +109,26 @@ def _worker_problem(snapshot: Snapshot) -> Problem | None:
     remedy, command = REMEDIES[snapshot.dispatch]
     return Problem(
         "no_worker",
-        f"{seen}; {wording.counted(snapshot.due, 'message')} "
-        f"{wording.agreeing(snapshot.due, 'is', 'are')} due.",
+        f"{seen}; {_undone(snapshot)}.",
         remedy,
         command,
     )
+
+
+def _undone(snapshot: Snapshot) -> str:
+    """Return what nobody does: the messages that are due, and those that a worker left behind."""
+    due, stuck = snapshot.due, snapshot.stuck
+    parts = []
+    if due or not stuck:
+        parts.append(f"{wording.counted(due, 'message')} {wording.agreeing(due, 'is', 'are')} due")
+    if stuck:
+        parts.append(_left_behind(stuck))
+    return wording.listed(parts)
+
+
+def _left_behind(stuck: Count) -> str:
+    was = wording.agreeing(stuck, "was", "were")
+    return f"{wording.counted(stuck, 'message')} {was} left behind by one that has gone silent"
 
 
 def _connection_problems(snapshot: Snapshot) -> Sequence[Problem]:
@@ -215,6 +231,15 @@ def _unrouted(snapshot: Snapshot) -> Sequence[Problem]:
 
 def _stalled(snapshot: Snapshot) -> Sequence[Problem]:
     """Report due messages that are not taken although a worker runs and the connection is well."""
+    if snapshot.stuck:
+        return [
+            Problem(
+                "stalled",
+                f"A worker runs, but {_left_behind(snapshot.stuck)}, and it does not take "
+                f"{wording.agreeing(snapshot.stuck, 'it', 'them')} over.",
+                "Look at the log of the worker, or start another one.",
+            )
+        ]
     waits = [
         one.oldest_due_at
         for one in snapshot.connections

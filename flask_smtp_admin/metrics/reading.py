@@ -6,7 +6,7 @@ million rows. Must not know what counts as a problem.
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import sqlalchemy as sa
@@ -29,6 +29,9 @@ from flask_smtp_admin.wording import Count
 
 from .records import ConnectionFacts, Snapshot, WorkerFacts
 
+STUCK_AFTER = timedelta(minutes=1)
+"""A worker that lives renews its leases, and takes over those of others as soon as they end: a
+message whose lease ended longer ago than this has nobody."""
 COUNT_LIMIT = 100_000
 """Beyond this number a count says "100,000+"."""
 
@@ -46,6 +49,7 @@ def read(core: Core, dispatch: str) -> Snapshot:
 def _facts(session: Session, core: Core, now: datetime) -> dict[str, Any]:
     midnight = _midnight(now, core)
     queued = Message.status == Status.QUEUED
+    stuck = (Message.status == Status.SENDING, Message.lease_until < now - STUCK_AFTER)
     facts = _connections(session, now, core.keys)
     last_seen, last_sweep = session.execute(
         sa.select(sa.func.max(Worker.seen_at), sa.func.max(Worker.swept_at))
@@ -54,19 +58,15 @@ def _facts(session: Session, core: Core, now: datetime) -> dict[str, Any]:
         "due": _count(session, queued, Message.due_at <= now),
         "waiting": _count(session, queued, Message.due_at > now),
         "sending": _count(session, Message.status == Status.SENDING),
+        "stuck": _count(session, *stuck),
         "held": _count(session, Message.status == Status.HELD),
         "failed": _count(session, Message.status == Status.FAILED),
         "sent_today": _ended(session, Status.SENT, midnight)
         + _ended(session, Status.PARTIAL, midnight),
         "failed_today": _ended(session, Status.FAILED, midnight),
-        "oldest_due_at": session.scalar(
-            sa.select(Message.due_at)
-            .where(queued, Message.due_at <= now)
-            .order_by(Message.due_at)
-            .limit(1)
-        ),
         "unrouted": _count(session, *_due(None, now)),
         "unrouted_since": _oldest(session, _due(None, now)),
+        "oldest_due_at": _oldest_due_at(session, now, stuck),
         "connections": tuple(facts),
         "workers": tuple(_workers(session, now)),
         "last_seen_at": last_seen,
@@ -83,6 +83,21 @@ def _count(session: Session, *where: sa.ColumnElement[bool]) -> Count:
     rows = sa.select(Message.id).where(*where).limit(COUNT_LIMIT + 1).subquery()
     found = session.scalar(sa.select(sa.func.count()).select_from(rows)) or 0
     return Count(min(found, COUNT_LIMIT), found > COUNT_LIMIT)
+
+
+def _oldest_due_at(
+    session: Session, now: datetime, stuck: tuple[sa.ColumnElement[bool], ...]
+) -> datetime | None:
+    """Return since when the oldest message is due, whether it waits or is stuck."""
+    waiting = session.scalar(
+        sa.select(Message.due_at)
+        .where(Message.status == Status.QUEUED, Message.due_at <= now)
+        .order_by(Message.due_at)
+        .limit(1)
+    )
+    # There are no more than the workers that went away had in hand.
+    gone = session.scalar(sa.select(sa.func.min(Message.due_at)).where(*stuck))
+    return min((at for at in (waiting, gone) if at is not None), default=None)
 
 
 def _ended(session: Session, status: Status, since: datetime) -> Count:
@@ -113,17 +128,17 @@ def _connection_facts(
 ) -> ConnectionFacts:
     due = _due(row.id, now)
     health: Any = row.health
-    unreadable = connections.password_unreadable(row, keys) if row.enabled and row.use_auth else ""
+    trouble = connections.password_trouble(row, keys) if row.enabled else ""
     return ConnectionFacts(
         id=row.id,
         caption=row.caption,
         host=row.host,
         port=row.port,
-        state="failing" if unreadable else connection_state(row, now),
+        state="failing" if trouble else connection_state(row, now),
         failing_since=health and health.failing_since,
         retry_at=health and health.retry_at,
         last_ok_at=health and health.last_ok_at,
-        reason=unreadable or (health and health.last_reason) or "",
+        reason=trouble or (health and health.last_reason) or "",
         advice=(health and health.last_advice) or "",
         due=_count(session, *due),
         oldest_due_at=_oldest(session, due),

@@ -77,11 +77,13 @@ class Snapshot:
 
     :param due: waiting messages whose time has come, whatever keeps them.
     :param waiting: waiting messages with a later time.
+    :param sending: messages that a worker has in hand.
+    :param stuck: those of ``sending`` whose worker went silent more than a minute ago.
     :param sent_today: since midnight in the site's zone; partly sent ones count.
     :param failed_today: given up since then.
-    :param oldest_due_at: since when the oldest due message waits.
     :param unrouted: due messages that have no connection.
     :param unrouted_since: since when the oldest of them is due.
+    :param oldest_due_at: since when the oldest message is due that waits or is stuck.
     :param last_seen_at: when any worker was last seen, also one that has stopped.
     """
 
@@ -90,6 +92,7 @@ class Snapshot:
     due: Count
     waiting: Count
     sending: Count
+    stuck: Count
     held: Count
     failed: Count
     sent_today: Count

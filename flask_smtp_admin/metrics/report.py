@@ -8,6 +8,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+from flask_smtp_admin.errors import ConfigurationError, SMTPAdminError
 from flask_smtp_admin.wording import Count, agreeing, counted, span
 
 from .records import ConnectionFacts, Problem, Snapshot, WorkerFacts
@@ -54,7 +55,7 @@ def as_data(snapshot: Snapshot) -> dict[str, Any]:
         "dispatch": snapshot.dispatch,
         **{
             name: getattr(snapshot, name).number
-            for name in ("due", "waiting", "sending", "held", "failed")
+            for name in ("due", "waiting", "sending", "stuck", "held", "failed")
         },
         "sent_today": snapshot.sent_today.number,
         "failed_today": snapshot.failed_today.number,
@@ -63,6 +64,17 @@ def as_data(snapshot: Snapshot) -> dict[str, Any]:
         "workers": [_worker(one) for one in snapshot.workers],
         "connections": [_connection(one) for one in snapshot.connections],
         "problems": [_problem(one) for one in snapshot.problems],
+    }
+
+
+def unusable(error: SMTPAdminError) -> dict[str, Any]:
+    """Return the data where no snapshot can be taken: the database or a setting is in the way."""
+    code = "configuration" if isinstance(error, ConfigurationError) else "database"
+    sentence = str(error)
+    return {
+        "healthy": False,
+        "summary": sentence,
+        "problems": [_problem(Problem(code, sentence))],
     }
 
 

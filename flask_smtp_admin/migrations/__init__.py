@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
+from ..errors import ConfigurationError
 from ..models.base import PREFIX
 
 if TYPE_CHECKING:
@@ -22,6 +23,13 @@ VERSION_TABLE = PREFIX + "version"
 _POSTGRESQL_LOCK = 0x534D5450
 """Any number that is always the same: the letters "SMTP"."""
 _LOCK_SECONDS = 60
+_A_TABLE = PREFIX + "message"
+_FOREIGN_TABLES = (
+    "The database of SMTP_ADMIN_DATABASE_URI holds tables of an outbox without their version: an "
+    "application made them with db.create_all() or 'flask db upgrade', or making them was "
+    "interrupted. Name another database, or remove SMTP_ADMIN_DATABASE_URI if it is the "
+    "application's own, or drop the tables if nothing is in them."
+)
 
 HEAD = "0001"
 """The newest revision in ``versions/``. Written out, so that a start that has nothing to migrate
@@ -45,18 +53,27 @@ def head() -> str:
 def current(engine: sa.Engine) -> str | None:
     """Return the revision that the database has, or ``None`` when it has no tables."""
     with engine.connect() as connection:
-        if not sa.inspect(connection).has_table(VERSION_TABLE):
-            return None
-        table = sa.table(VERSION_TABLE, sa.column("version_num", sa.String))
-        found: str | None = connection.scalar(sa.select(table.c.version_num))
-        return found
+        return _version(connection)
+
+
+def _version(connection: sa.Connection) -> str | None:
+    if not sa.inspect(connection).has_table(VERSION_TABLE):
+        return None
+    table = sa.table(VERSION_TABLE, sa.column("version_num", sa.String))
+    found: str | None = connection.scalar(sa.select(table.c.version_num))
+    return found
 
 
 def upgrade(engine: sa.Engine) -> None:
-    """Bring the tables to :func:`head`, safe against other processes that do the same."""
+    """Bring the tables to :func:`head`, safe against other processes that do the same.
+
+    :raises ConfigurationError: the tables are there, and somebody else has made them.
+    """
     from alembic import command  # noqa: PLC0415  (as above)
 
     with engine.connect() as connection, connection.begin(), _locked(connection):
+        if _version(connection) is None and sa.inspect(connection).has_table(_A_TABLE):
+            raise ConfigurationError(_FOREIGN_TABLES)
         command.upgrade(_config(connection), "head")
 
 

@@ -17,6 +17,8 @@ from typing import Any, TypeVar
 
 from flask import Blueprint, Response, abort, current_app, g, request, session
 from flask_wtf.csrf import generate_csrf, validate_csrf
+from werkzeug.exceptions import Forbidden, MethodNotAllowed, NotFound
+from werkzeug.routing import RequestRedirect
 from wtforms.validators import ValidationError
 
 from flask_smtp_admin.core import EXTENSION_KEY, Core, State
@@ -196,11 +198,31 @@ def add_headers(response: Response) -> Response:
     """
     if not _ours():
         return response
+    unrouted = request.routing_exception
+    if (
+        isinstance(unrouted, (NotFound, MethodNotAllowed, RequestRedirect))
+        and response.status_code == unrouted.code
+        and not may("view")
+    ):
+        _refuse(response)
     for name, value in HEADERS.items():
         response.headers[name] = value
     if response.status_code >= 400 or declared_action(request.endpoint) != OPEN:
         response.headers["Cache-Control"] = "no-store"
     return response
+
+
+def _refuse(response: Response) -> None:
+    """Turn what Flask answers without any view into a refusal: it would tell what is here.
+
+    Only now, since functions of the host that run before a request may find out who the user is.
+    """
+    response.direct_passthrough = False
+    response.status_code = 403
+    response.mimetype = "text/html"
+    response.set_data(Forbidden().get_body())
+    for name in ("Location", "Allow"):
+        response.headers.pop(name, None)
 
 
 def _ours() -> bool:

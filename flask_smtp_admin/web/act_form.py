@@ -28,6 +28,20 @@ def row_number(text: str) -> int:
     return number
 
 
+class NumberField(IntegerField):
+    """A number that a row or a count can have.
+
+    ``NumberRange`` would turn it into a float, which has no room for 309 digits.
+    """
+
+    def process_formdata(self, valuelist: list[str]) -> None:
+        """Read the digits; more of them than any of our numbers has are no number."""
+        if valuelist and len(valuelist[0]) > len(str(LAST_ROW)):
+            self.data = None
+            raise ValueError("No row has a number of so many digits.")
+        super().process_formdata(valuelist)
+
+
 class ActForm(PageForm):
     """An act on one message.
 
@@ -35,7 +49,7 @@ class ActForm(PageForm):
     """
 
     act = SelectField(choices=choices(*((act.name, act.label) for act in ACTS.values())))
-    to = IntegerField(validators=[Optional(), NumberRange(1, LAST_ROW)])
+    to = NumberField(validators=[Optional(), NumberRange(1, LAST_ROW)])
 
     def read(self) -> Act:
         """Return the act; what no page of ours sends is answered with 400."""
@@ -57,6 +71,6 @@ class SelectionForm(ActForm):
 
     id = SelectMultipleField(coerce=row_number, validate_choice=False)
     all = BooleanField()
-    newest = IntegerField(validators=[Optional(), NumberRange(0, LAST_ROW)])
-    shown = IntegerField(validators=[Optional(), NumberRange(0, LAST_ROW)])
+    newest = NumberField(validators=[Optional(), NumberRange(0, LAST_ROW)])
+    shown = NumberField(validators=[Optional(), NumberRange(0, LAST_ROW)])
     confirmed = BooleanField()

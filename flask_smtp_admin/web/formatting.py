@@ -57,7 +57,7 @@ class Formatter:
 
     def exact(self, value: datetime) -> str:
         """Return a time in full in the site's zone: ``Sunday 22 Nov 2026, 09:10:05``."""
-        local = value.astimezone(self.zone)
+        local = wording.in_zone(value, self.zone)
         day = wording.WEEKDAYS[local.weekday()]
         month = wording.MONTHS[local.month - 1]
         return f"{day} {local.day} {month} {local.year}, {local:%H:%M:%S}"

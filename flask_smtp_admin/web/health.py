@@ -9,7 +9,7 @@ from __future__ import annotations
 from flask import Response, current_app, jsonify
 
 from flask_smtp_admin import metrics
-from flask_smtp_admin.errors import OutboxUnavailable
+from flask_smtp_admin.errors import ConfigurationError, OutboxUnavailable
 
 from .access import PROBE, core, route, state
 
@@ -19,8 +19,7 @@ def health_show() -> tuple[Response, int]:
     """Report how the outbox fares; 503 while something keeps messages back."""
     try:
         snapshot = metrics.take(core(), state().dispatch)
-    except OutboxUnavailable as error:
-        current_app.logger.error("The outbox database cannot be used: %s", error)  # noqa: TRY400
-        problem = {"code": "database", "sentence": str(error), "remedy": "", "command": ""}
-        return jsonify(healthy=False, summary=str(error), problems=[problem]), 503
+    except (OutboxUnavailable, ConfigurationError) as error:
+        current_app.logger.error("The outbox cannot be used: %s", error)  # noqa: TRY400
+        return jsonify(metrics.unusable(error)), 503
     return jsonify(metrics.as_data(snapshot)), 200 if snapshot.healthy else 503

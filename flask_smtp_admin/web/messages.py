@@ -42,7 +42,9 @@ def messages_show(number: int) -> str:
     """Show a message: its state, its recipients, its attempts."""
     with core().database.session() as session:
         message = _find(session, number)
-        around = surroundings.read(session, core(), state().dispatch)
+        around = surroundings.of_messages(
+            session, surroundings.read(session, core(), state().dispatch), [message]
+        )
         attempts = session.scalars(
             sa.select(Attempt)
             .options(undefer(Attempt.dialogue))

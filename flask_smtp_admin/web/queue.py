@@ -85,6 +85,7 @@ def read_rows(session: Session, ids: Sequence[int], around: Surroundings) -> lis
         sa.select(Message).where(Message.id.in_(ids)).order_by(Message.id.desc())
     ).all()
     before = tries.earlier(session, found)
+    around = surroundings.of_messages(session, around, found)
     return [Row(one, explain(one, around), before.get(one.id, 0)) for one in found]
 
 

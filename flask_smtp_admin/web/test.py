@@ -152,9 +152,10 @@ def _test_form(stored: Connection | None) -> Answer:
     tried = connections.transient(found.values)
     try:
         password = found.password
-        if password is None and not found.forget_password and stored is not None:
-            password = stored.password(core.keys) if tried.use_auth else ""
-        endpoint = connections.trial_endpoint(tried, core, password=password or "")
+        if password is None:
+            kept = tried if stored is None or found.forget_password else stored
+            password = connections.stored_password(kept, core.keys) if tried.use_auth else ""
+        endpoint = connections.trial_endpoint(tried, core, password=password)
     except (SecretUnreadable, ConfigurationError) as error:
         sentence = str(error)
         return _refused(sentence, lambda: page(notice=sentence), 422)

@@ -104,4 +104,6 @@ def test_settings_that_break_a_rule_make_no_connection(
     core: Core, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert connections.ensure_first(core, {**SETTINGS, "MAIL_PORT": 70000}) is None
-    assert "between 1 and 49151" in caplog.text
+    assert "MAIL_PORT: Please enter an SMTP port between 1 and 49151" in caplog.text
+    assert connections.ensure_first(core, {**SETTINGS, "MAIL_DEFAULT_SENDER": "Shop <x>"}) is None
+    assert "MAIL_DEFAULT_SENDER: Please enter the address" in caplog.text

@@ -8,10 +8,13 @@ from typing import Any
 import pytest
 import trustme
 
+from flask_smtp_admin import connections
 from flask_smtp_admin.config import Config
 from flask_smtp_admin.connections import Checked, check
 from flask_smtp_admin.connections.drivers import DRIVERS
+from flask_smtp_admin.core import Core
 from flask_smtp_admin.crypto import KeyRing
+from flask_smtp_admin.errors import InvalidConnection
 from flask_smtp_admin.models import AuthMechanism, Connection, Encryption
 
 NOW = datetime(2026, 11, 22, 9, 0, tzinfo=timezone.utc)
@@ -302,6 +305,22 @@ def test_a_certificate_that_ended() -> None:
     assert "ended on 2026-11-21" in str(error("ca_certificate", ca_certificate=pem))
 
 
-def test_an_unknown_field_is_a_mistake_of_the_caller() -> None:
-    with pytest.raises(TypeError, match="hots"):
-        checked(hots="typo")
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("hots", "Did you mean host?"),
+        ("user_name", "Did you mean username or "),
+        ("zzz", "It has: caption, host, "),
+    ],
+)
+def test_an_unknown_field_is_named_with_those_near_it(name: str, hint: str) -> None:
+    fields: dict[str, Any] = {name: "x"}
+    sentence = checked(**fields).errors[name]
+    assert sentence.startswith("A connection has no such field.")
+    assert hint in sentence
+
+
+def test_an_unknown_field_stores_nothing(core: Core) -> None:
+    fields = {"caption": "a", "host": "h.example.org", "sender_name": "s"}
+    with pytest.raises(InvalidConnection, match="user: A connection has no such field"):
+        connections.create(core, {**fields, "sender_address": "a@example.org", "user": "x"})

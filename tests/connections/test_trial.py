@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from flask_smtp_admin import connections
 from flask_smtp_admin.core import Core
-from flask_smtp_admin.errors import SecretUnreadable
+from flask_smtp_admin.errors import SecretMissing, SecretUnreadable, SMTPAdminError
 from flask_smtp_admin.models import BreakerState, Connection, ConnectionHealth
 from flask_smtp_admin.smtp import ProbeReport
 from tests.cores import Heard, a_core
@@ -113,6 +113,19 @@ def test_an_unreadable_password(sqlite_url: str) -> None:
         pytest.raises(SecretUnreadable, match="former key"),
     ):
         connections.trial_endpoint(connection, core)
+
+
+def test_a_login_without_a_password_is_not_tried(core: Core) -> None:
+    connection = stored(core, host="h.example.test", username="u", password="p")
+    connections.update(core, connection.id, {"clear_password": True})
+    with core.database.session() as session:
+        cleared = session.get_one(Connection, connection.id)
+    with pytest.raises(SecretMissing, match="No password is stored"):
+        connections.trial_endpoint(cleared, core)
+    with pytest.raises(SMTPAdminError):
+        connections.endpoint_of(cleared, core)
+    cleared.use_auth = False
+    assert connections.endpoint_of(cleared, core).password == ""
 
 
 def test_success_closes_the_breaker(core: Core, heard: Heard, catchall: CatchAll) -> None:

@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 from docs import generated
 from flask_smtp_admin.cli import smtp_admin_cli
 from flask_smtp_admin.config import PREFIX, Config
+from flask_smtp_admin.connections import rules
 from flask_smtp_admin.core import utc_now
 from flask_smtp_admin.dispatch import resolve
 from flask_smtp_admin.models import Message, Status
@@ -75,6 +76,17 @@ def test_every_key_is_documented_with_type_default_and_meaning() -> None:
         assert "default " in entry[2]
     marks = [mark for page in PAGES for mark in generated.MARK.findall(page.read_text("utf-8"))]
     assert set(marks) == set(generated.PARTS)
+
+
+def test_every_field_of_a_connection_is_documented_with_type_and_default() -> None:
+    lines = generated.connection_fields().splitlines()[2:]
+    cells = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines]
+    listed = {words(row[0])[0]: row[1:] for row in cells}
+    assert set(listed) == {*rules.FIELDS, "password"} == set(generated.FIELD_MEANINGS)
+    assert all(len(row) == 3 and all(row) for row in listed.values())
+    assert listed["host"][1] == "required"
+    assert listed["final_timeout"][:2] == ["seconds, 1 to 3,600", "600"]
+    assert listed["encryption"][0] == "`none` or `starttls` or `implicit`"
 
 
 def test_keys_that_pages_speak_of_exist() -> None:

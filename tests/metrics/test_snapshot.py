@@ -146,6 +146,15 @@ def test_a_password_that_no_key_opens_is_a_problem_before_anything_fails(
     )
 
 
+def test_a_login_without_a_password_is_a_problem_before_anything_fails(engine: sa.Engine) -> None:
+    rows.add(engine, rows.a_connection(use_auth=True, username="shop"), a_worker())
+    found = take(engine)
+    assert codes(found) == ["connection_failing"]
+    assert "no password is stored for this connection. Enter the password" in (
+        found.problems[0].sentence
+    )
+
+
 def test_a_connection_that_failed_a_moment_ago_is_not_all_well(engine: sa.Engine) -> None:
     connection = well(
         failures=1,
@@ -186,6 +195,45 @@ def test_due_mail_without_a_worker_is_a_problem_with_its_remedy(
     assert found.problems[0].sentence == "No worker has been seen for 6 min; 1 message is due."
     assert remedy in found.problems[0].text
     assert metrics.first_line(found) == found.problems[0].sentence
+
+
+@pytest.mark.parametrize("alive", [False, True])
+def test_what_a_silent_worker_left_behind_is_due_and_a_problem(
+    engine: sa.Engine, alive: bool
+) -> None:
+    seen_at = later(seconds=-5) if alive else later(minutes=-6)
+    rows.add(engine, well(), a_worker(seen_at=seen_at))
+    in_hand = rows.a_message(status=Status.SENDING, lease_until=later(seconds=-59))
+    rows.add(engine, in_hand)
+    assert take(engine).healthy, "the next sweep takes it over"
+    left = rows.a_message(
+        status=Status.SENDING, due_at=later(minutes=-8), lease_until=later(seconds=-61)
+    )
+    rows.add(engine, left)
+    found = take(engine)
+    assert (found.sending, found.stuck) == (Count(2), Count(1))
+    assert metrics.as_data(found)["oldest_due_seconds"] == 480
+    assert codes(found) == ["stalled" if alive else "no_worker"]
+    assert found.problems[0].sentence == (
+        "A worker runs, but 1 message was left behind by one that has gone silent, and it does "
+        "not take it over."
+        if alive
+        else "No worker has been seen for 6 min; 1 message was left behind by one that has gone "
+        "silent."
+    )
+    assert metrics.first_line(found) == found.problems[0].sentence
+
+
+def test_what_is_due_and_what_was_left_behind_are_told_together(engine: sa.Engine) -> None:
+    connection = well()
+    rows.add(engine, connection, a_worker(seen_at=later(minutes=-6)))
+    gone = {"status": Status.SENDING, "lease_until": later(minutes=-5)}
+    rows.add(engine, rows.a_message(connection_id=connection.id), rows.a_message(**gone))
+    rows.add(engine, rows.a_message(due_at=later(minutes=-6), **gone))
+    assert take(engine).problems[0].sentence == (
+        "No worker has been seen for 6 min; 1 message is due and 2 messages were left behind by "
+        "one that has gone silent."
+    )
 
 
 def test_a_worker_that_stopped_is_not_alive(engine: sa.Engine) -> None:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 
 import pytest
-from flask import Flask, Request
+from flask import Flask, Request, g
 from flask.sessions import SecureCookieSession, SessionInterface
 from flask_wtf import CSRFProtect
 
+from flask_smtp_admin import SMTPAdmin
 from flask_smtp_admin.web import access
-from tests.apps import MakeApp
+from tests.apps import MakeApp, bare_app
 from tests.web.visits import FIELDS, PREFIX, a_connection, let_in, state_of, text, token
 
 LIST = f"{PREFIX}/connections/"
@@ -122,7 +124,7 @@ def test_headers_are_on_every_answer(app: Flask) -> None:
 
 def test_headers_are_on_what_is_answered_before_the_guard(app: Flask) -> None:
     app.add_url_rule("/smtp-administration", "other", lambda: "the host's own")
-    client = app.test_client()
+    client = let_in(app, lambda action: action == "view")
     answers = [
         client.open(LIST, method="PROPFIND"),
         client.get(f"{PREFIX}/queue"),
@@ -137,6 +139,44 @@ def test_headers_are_on_what_is_answered_before_the_guard(app: Flask) -> None:
         assert "Connections" not in answer.text
     for path in ("/smtp-administration", "/elsewhere"):
         assert "Content-Security-Policy" not in client.get(path).headers
+
+
+@pytest.mark.parametrize("prefix", ["/smtp-admin", "/a/b/", "/"])
+@pytest.mark.parametrize("method", ["GET", "POST", "OPTIONS", "PROPFIND", "TRACE"])
+def test_what_no_view_answers_is_closed_as_well(tmp_path: Path, prefix: str, method: str) -> None:
+    app = bare_app(tmp_path)
+    SMTPAdmin(app, url_prefix=prefix, authorize=lambda action: False)
+    app.add_url_rule("/a/bc", "other", lambda: "the host's own")
+    client = app.test_client()
+    root = prefix.rstrip("/")
+    for path in ("", "/", "/queue", "/queue/", "/nowhere", "/queue//", "/messages/x"):
+        answer = client.open(root + path or "/", method=method)
+        if prefix != "/" or answer.status_code not in (308, 405):
+            assert answer.status_code == 403, path
+            assert not {"Location", "Allow"} & {*answer.headers.keys()}
+    assert client.get("/a/bc").text == "the host's own"
+    assert client.post("/a/bc").status_code == (403 if prefix == "/" else 405)
+
+
+def test_a_redirect_to_the_host_s_login_stays(app: Flask) -> None:
+    app.before_request(lambda: app.redirect("/login"))
+    assert app.test_client().get(PREFIX).location == "/login"
+
+
+def test_a_host_that_is_not_trusted_stays_a_bad_request(make_app: MakeApp) -> None:
+    client = make_app(TRUSTED_HOSTS=["shop.example.org"]).test_client()
+    assert client.get(LIST, base_url="http://rebound.example.org").status_code == 400
+    assert client.get(LIST, base_url="http://shop.example.org").status_code == 403
+
+
+def test_what_the_host_finds_out_before_a_request_counts_for_every_answer(app: Flask) -> None:
+    let_in(app, lambda action: g.is_admin)
+
+    @app.before_request
+    def find_out() -> None:
+        g.is_admin = True
+
+    assert app.test_client().get(PREFIX).status_code == 308
 
 
 def test_a_client_is_a_user_a_session_or_a_network(app: Flask) -> None:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
+import pytest
 import sqlalchemy as sa
 from flask import Flask
 
-from tests.apps import MakeApp, engine_of
+from flask_smtp_admin import SMTPAdmin
+from tests.apps import MakeApp, bare_app, engine_of
 from tests.web.lists import open_to, store
 
 HEALTH = "/smtp-admin/health"
@@ -46,6 +51,31 @@ def test_a_database_that_is_away_is_503_in_json(app: Flask) -> None:
     assert answer.status_code == 503
     assert answer.json is not None
     assert answer.json["problems"][0]["code"] == "database"
+
+
+@pytest.mark.parametrize(
+    ("setting", "sentence"),
+    [
+        ({"SMTP_ADMIN_DATABASE_URI": "nonsense"}, "SMTP_ADMIN_DATABASE_URI is not an address"),
+        ({"SMTP_ADMIN_DATABASE_URI": "postgresql+pg8000://h/d"}, "is not installed"),
+        ({"SMTP_ADMIN_BIND_KEY": "mail"}, "remove the key"),
+    ],
+)
+@pytest.mark.parametrize("dispatch", ["auto", "none"])
+def test_a_wrong_setting_is_503_in_json_and_1_on_the_command_line(
+    tmp_path: Path, setting: dict[str, str], sentence: str, dispatch: str
+) -> None:
+    app = bare_app(tmp_path, SMTP_ADMIN_PROBE_TOKEN="token", SMTP_ADMIN_DISPATCH=dispatch)
+    app.config.update(setting)
+    SMTPAdmin(app)
+    answer = app.test_client().get(HEALTH, headers={"Authorization": "Bearer token"})
+    assert answer.status_code == 503
+    assert answer.json is not None
+    assert sentence in answer.json["summary"]
+    assert [one["code"] for one in answer.json["problems"]] == ["configuration"]
+    result = app.test_cli_runner().invoke(args=["smtp-admin", "status", "--json"])
+    assert result.exit_code == 1
+    assert json.loads(result.stdout) == answer.json
 
 
 def test_it_opens_to_its_token_only(make_app: MakeApp) -> None:

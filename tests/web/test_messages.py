@@ -136,6 +136,8 @@ def test_an_unknown_message_is_a_page_of_ours(stored: Stored, client: FlaskClien
     assert client.post(url(stored.sent), data={"act": "x"}).status_code == 400
     beyond = {"act": "move", "to": "9" * 30}
     assert client.post(url(stored.sent), data=beyond).status_code == 400
+    beyond["to"] = "9" * 400
+    assert client.post(url(stored.sent), data=beyond).status_code == 400
 
 
 def test_looking_is_not_steering(app: Flask, client: FlaskClient) -> None:

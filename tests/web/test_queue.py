@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import datetime, timezone
 
 import pytest
 import sqlalchemy as sa
@@ -19,7 +20,7 @@ from flask_smtp_admin.models import (
     Status,
 )
 from tests import rows
-from tests.apps import engine_of
+from tests.apps import MakeApp, engine_of
 from tests.rows import NOW, later
 from tests.web.lists import Stored, addresses, open_to, store, text_of
 
@@ -56,6 +57,23 @@ def test_a_row_explains_itself(stored: Stored, client: FlaskClient) -> None:
         "Try 3 of 9, next in 14 min, gives up tomorrow 00:59."
     ) in page
     assert "bob@example.org +2 more" in page
+
+
+def test_only_what_has_an_attempt_in_progress_is_being_sent(
+    stored: Stored, client: FlaskClient
+) -> None:
+    claimed = rows.a_message(status=Status.SENDING, lease_until=later(minutes=9))
+    rows.add(engine_of(stored.app), claimed)
+    page = text_of(client.get(QUEUE).text)
+    assert page.count("Being sent now: try 1 of 9.") == 1
+    assert page.count("A worker has it; its turn comes next.") == 1
+    pages = {
+        one.id: client.get(f"/smtp-admin/messages/{one.id}") for one in (claimed, stored.sending)
+    }
+    assert "its turn comes next" in pages[claimed.id].text
+    assert "Being sent now" in pages[stored.sending.id].text
+    listed = stored.app.test_cli_runner().invoke(args=["smtp-admin", "queue", "list"]).output
+    assert listed.count("its turn comes next") == 1
 
 
 def test_the_next_attempt_waits_for_the_connection(stored: Stored, client: FlaskClient) -> None:
@@ -314,8 +332,8 @@ def test_an_unknown_act_is_refused(stored: Stored, client: FlaskClient) -> None:
     assert client.post(QUEUE, data={"id": "1"}).status_code == 400
 
 
-@pytest.mark.parametrize("odd", ["x", "-1", "1.5", "9" * 19, "9" * 5000])
-@pytest.mark.parametrize("field", ["id", "newest", "to"])
+@pytest.mark.parametrize("odd", ["x", "-1", "1.5", "9" * 19, "9" * 400, "9" * 5000])
+@pytest.mark.parametrize("field", ["id", "newest", "shown", "to"])
 def test_what_is_no_number_of_a_row_is_refused(
     stored: Stored, client: FlaskClient, field: str, odd: str
 ) -> None:
@@ -424,3 +442,17 @@ def test_times_are_exact_in_the_source(stored: Stored, client: FlaskClient) -> N
     page = client.get(QUEUE).text
     at = later(minutes=14)
     assert f'datetime="{at:%Y-%m-%dT%H:%M:%SZ}"' in page
+
+
+def test_a_time_at_the_end_of_the_calendar_breaks_no_page(make_app: MakeApp) -> None:
+    app = make_app(SMTP_ADMIN_TIMEZONE="Asia/Tokyo")
+    open_to(app)
+    connection = rows.a_connection()
+    rows.add(engine_of(app), connection)
+    end = datetime.max.replace(tzinfo=timezone.utc)
+    for more in ({}, {"last_attempt_at": NOW, "reason": "Greylisted.", "expires_at": end}):
+        rows.add(engine_of(app), rows.a_message(connection_id=connection.id, due_at=end, **more))
+    client = app.test_client()
+    assert "31 Dec 9999" in client.get(QUEUE).text
+    for number in (1, 2):
+        assert client.get(f"/smtp-admin/messages/{number}").status_code == 200

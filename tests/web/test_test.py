@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 from flask import Flask
 
+from flask_smtp_admin import connections
 from flask_smtp_admin.models import Connection, ConnectionHealth
 from flask_smtp_admin.web.throttle import Throttle
-from tests.apps import rows_of
+from tests.apps import core_of, rows_of
 from tests.servers.catchall import CatchAll
 from tests.servers.exim import EximServer
 from tests.web.visits import FIELDS, PREFIX, a_connection, let_in, text, value
@@ -168,6 +169,21 @@ def test_the_stored_password_is_not_sent_in_another_way(
     answer = let_in(app).post(f"{LIST}{number}/form/test", data=exim_fields(exim, **change))
     assert answer.status_code == 422
     assert "enter the password again" in text(answer.text)
+
+
+def test_a_login_without_a_password_is_not_tried(app: Flask, catchall: CatchAll) -> None:
+    number = a_connection(app, host=catchall.host, port=catchall.port, encryption="none")
+    client = let_in(app)
+    page = client.post(f"{LIST}{number}/form/test", data={"clear_password": "1", "use_auth": "1"})
+    assert page.status_code == 422
+    assert "No password is stored for this connection" in text(page.text)
+    with app.app_context():
+        connections.update(core_of(app), number, {"clear_password": True})
+    for url in (f"{LIST}{number}/form/test", f"{LIST}{number}/test"):
+        page = client.post(url, data={"use_auth": "1", "mode": "stop"})
+        assert page.status_code == 422
+        assert "No password is stored for this connection" in text(page.text)
+    assert catchall.sessions == 0
 
 
 def test_a_driver_that_there_is_not_is_not_tried_as_smtp(app: Flask, exim: EximServer) -> None:
