@@ -73,7 +73,7 @@ def probe(
 ) -> ProbeReport:
     """Try *endpoint* as a worker would; with *content* a real message is sent to *recipient*.
 
-    Without *content* nothing is sent: the transaction is undone with RSET after RCPT. *on_stage*
+    Without *content* nothing is sent: when the server is ready for it, we hang up. *on_stage*
     is called with each step as it ends. Never raises for a server's doings.
 
     :raises BadAddress: when *sender* (``""`` for none) or *recipient* is not an address.
@@ -87,10 +87,7 @@ def _ignore(_step: Step) -> None:
     """For a caller who waits for the whole report."""
 
 
-_NOTHING_SENT = (
-    "The recipient was accepted; nothing was sent. DATA has no way back, so the transaction was "
-    "undone with RSET before it."
-)
+_NOTHING_SENT = "The server waits for the message. Nothing was sent: the test hung up here."
 
 # The stages that a report always has, in the order of a session with STARTTLS.
 _OPENING = (Stage.RESOLVE, Stage.CONNECT, Stage.GREETING, Stage.EHLO, Stage.TLS, Stage.AUTH)
@@ -162,6 +159,8 @@ class _Probe:
                 return
             words = [line.text for line in lines if line.stage is stage and line.direction == "S"]
             if words:
+                if content is None and stage is Stage.DATA:
+                    words.append(_NOTHING_SENT)
                 self._add(Step(stage, "ok", _spent(lines, stage), " ".join(words)))
         self._delivered = content is not None
 
@@ -239,8 +238,6 @@ class _Probe:
                 remark = "Authentication is off."
             elif failed:
                 remark = "Not reached."
-            elif content is None and stage is Stage.DATA:
-                remark = _NOTHING_SENT
             else:
                 continue
             self._add(Step(stage, "skipped", 0, remark))

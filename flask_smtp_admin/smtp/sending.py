@@ -92,20 +92,40 @@ class Sending:
             self._lost(FailureMet(Failure.STUMBLED, repr(error)))
 
     def rehearse(self) -> None:
-        """MAIL and RCPT, then RSET."""
+        """Everything but the message: up to DATA, then hang up; RSET after an earlier refusal.
+
+        Without the final dot nothing is delivered: a server whose client goes away has to forget
+        what it was given (RFC 5321 section 4.1.1.10).
+        """
         try:
             for command in self._mail_and_recipients():
                 self._take(command, self._talk.ask(command.stage, command.line))
                 if self.verdict is not None:
                     break
-            if self.verdict is None:
-                self._decide_on_recipients()
-            self._rset()
+            if self.verdict is not None or not self._any_recipient_accepted():
+                self._give_up()
+            else:
+                self._reach_data()
         except FailureMet as met:
             self._lost(met)
         except Exception as error:
             logger.exception("The session stumbled at %s.", self.stage.label)
             self._lost(FailureMet(Failure.STUMBLED, repr(error)))
+
+    def _give_up(self) -> None:
+        if self.verdict is None:
+            self._decide_on_recipients()
+        self._rset()
+
+    def _reach_data(self) -> None:
+        self.stage = Stage.DATA
+        reply = self._talk.ask(Stage.DATA, "DATA")
+        self._decide(judge(Stage.DATA, reply), reply)
+        if self.verdict is not None and self.verdict.accepted:
+            self._talk.remark(Stage.DATA, "hung up here: nothing of a message was sent")
+            self.in_step = False
+        else:
+            self._rset()
 
     # ------------------------------------------------------------- commands
 

@@ -273,9 +273,10 @@ class Session:
         return following if following.can_be_offered() else None
 
     def rehearse(self, envelope: Envelope) -> Transaction:
-        """MAIL and RCPT, then RSET: what the server would say, without sending.
+        """MAIL, RCPT and DATA: what the server would say, without sending.
 
-        ``accepted`` and the verdict speak of the recipients; the content only counts by its size.
+        A server that is ready for the message leaves the session closed, since there is no other
+        way back. ``accepted`` means that it was; the content only counts by its size.
         """
         sending = self._sending(envelope)
         return self._transact(envelope, sending, sending.rehearse)

@@ -689,13 +689,26 @@ def test_the_dialogue_is_bounded() -> None:
         assert lines[-1].text == "250 2.0.0 taken"
 
 
-def test_rehearsing_sends_nothing_and_can_be_followed_by_a_message() -> None:
+def test_rehearsing_goes_as_far_as_data_and_sends_nothing() -> None:
     with ScriptedServer() as server:
         session = opened(server)
         result = session.rehearse(envelope())
         assert result.accepted
-        assert result.stage is Stage.RCPT
-        assert "DATA" not in server.commands
+        assert result.stage is Stage.DATA
+        assert server.commands[-1] == "DATA"
+        assert not session.usable
+        session.quit()
+    assert server.accepted == []
+    assert server.commands[-1] == "DATA", "any word would have become a message"
+
+
+@pytest.mark.parametrize("step", [Step.MAIL, Step.RCPT, Step.DATA])
+def test_a_refused_rehearsal_can_be_followed_by_a_message(step: Step) -> None:
+    with ScriptedServer() as server:
+        server.on(step, say("550 5.7.1 not you"))
+        session = opened(server)
+        result = session.rehearse(envelope())
+        assert (result.accepted, result.verdict.stage.value) == (False, step.value)
         assert server.commands[-1] == "RSET"
         assert session.send(envelope()).accepted
         session.reset()
