@@ -37,12 +37,16 @@ class MariaDBServer:
         self.port = free_port()
         data = self._folder / "data"
         user = getpass.getuser()
+        temporary = self._folder / "tmp"
+        temporary.mkdir()
+        shutil.chown(temporary, user)
         run(
             [
                 installer,
                 "--no-defaults",
                 f"--user={user}",
                 f"--datadir={data}",
+                f"--tmpdir={temporary}",  # servers that start at once must not share /tmp
                 "--auth-root-authentication-method=normal",
                 "--skip-test-db",
             ]
@@ -53,6 +57,7 @@ class MariaDBServer:
                 "--no-defaults",
                 f"--user={user}",  # otherwise it refuses to run as root
                 f"--datadir={data}",
+                f"--tmpdir={temporary}",
                 f"--socket={self._folder / 'socket'}",
                 f"--pid-file={self._folder / 'pid'}",
                 f"--port={self.port}",
