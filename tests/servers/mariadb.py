@@ -39,7 +39,6 @@ class MariaDBServer:
         user = getpass.getuser()
         temporary = self._folder / "tmp"
         temporary.mkdir()
-        shutil.chown(temporary, user)
         run(
             [
                 installer,
