@@ -6,6 +6,7 @@ them. Must not know Flask, nor any table.
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from copy import copy
@@ -198,7 +199,15 @@ def _see_commits(connection: Connection) -> None:
     second one only has to look again.
     """
     if connection.dialect.name in ("mysql", "mariadb", "postgresql"):
-        connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
+        engine = connection.engine
+        if engine not in _levels:
+            _levels[engine] = connection.get_isolation_level()
+        if _levels[engine] != "READ COMMITTED":
+            connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
+
+
+_levels: weakref.WeakKeyDictionary[Engine, str] = weakref.WeakKeyDictionary()
+"""The isolation level of each engine's connections, which would cost a question each time."""
 
 
 def take_write_lock(connection: Connection) -> None:
