@@ -19,7 +19,7 @@ from .core import Core
 from .delivery import breaker, carriers, claim, housekeeping
 from .delivery.journal import Journal
 from .delivery.lane import BATCH, Lane
-from .delivery.lease import Leases, Pace, Watch
+from .delivery.lease import Clockwork, Leases, Pace
 from .delivery.presence import Presence
 from .delivery.rack import Rack
 from .delivery.record import Carrier
@@ -82,7 +82,7 @@ class Worker:
         self._presence = Presence(core, kind)
         self._rack = Rack()
         self._leases = Leases(self.pace.lease, self.pace.margin)
-        self._watch: Watch | None = None
+        self._clockwork = Clockwork(self.pace.distrust)
         self._journal = Journal(core)
         self._stopped = threading.Event()
         self._ended = threading.Event()
@@ -100,7 +100,6 @@ class Worker:
 
     def run(self) -> None:
         """Deliver until :meth:`stop`; then finish the messages in hand and release the rest."""
-        self._watch = Watch(self.pace.watch)
         heartbeat = self._start_thread(self._beat, "smtp-admin-heartbeat")
         try:
             while not self._stopped.is_set():
@@ -115,7 +114,7 @@ class Worker:
 
     def sweep(self) -> None:
         """Take back messages of workers that are gone, give up expired ones, route the rest."""
-        housekeeping.sweep(self._core, held=self._leases.tokens(), watch=self._watch)
+        housekeeping.sweep(self._core, held=self._leases.tokens(), clockwork=self._clockwork)
         self._swept_at = time.monotonic()
         self._presence.swept_at = self._core.now()
 

@@ -222,17 +222,6 @@ def release(connection: sa.Connection, token: str) -> int:
     )
 
 
-def leases(connection: sa.Connection) -> dict[str, datetime]:
-    """Return the leases that there are, by their tokens, with their ends."""
-    rows = connection.execute(
-        sa.select(Message.lease_token, sa.func.max(Message.lease_until))
-        .where(Message.status == Status.SENDING, Message.lease_token.is_not(None))
-        .group_by(Message.lease_token)
-    )
-    found: dict[str, datetime] = {token: until for token, until in rows if token and until}
-    return found
-
-
 def in_flight() -> sa.ColumnElement[bool]:
     """Return the condition that an attempt of the message has begun and has no outcome."""
     return sa.exists().where(

@@ -9,9 +9,11 @@ from __future__ import annotations
 import threading
 import time
 import uuid
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+
+CLOCK_STEP = 5.0
+"""Seconds that a clock is off at once when it was set; less is the drift that is always there."""
 
 
 @dataclass(frozen=True)
@@ -31,8 +33,8 @@ class Pace:
     """Seconds."""
 
     @property
-    def watch(self) -> float:
-        """Seconds without a renewal after which the holder of a lease that has ended is gone."""
+    def distrust(self) -> float:
+        """Seconds after a change of the clock in which every living worker has renewed its leases."""
         return self.renew_every * 1.4
 
 
@@ -71,31 +73,31 @@ class Lease:
         self._ends = asked_at + self.lasts.total_seconds()
 
 
-class Watch:
-    """How long each lease has gone without a renewal, by this process's own monotonic clock.
+class Clockwork:
+    """Whether the clock that leases go by can be trusted, as far as this process has seen it.
 
-    A clock that was set, here or on another machine, makes living leases look as if they had
-    ended. A renewal cannot be mistaken.
+    A clock that was set forward makes every lease look as if it had ended. Living workers renew
+    theirs within :attr:`Pace.renew_every`, by the new time; until then nothing is taken back.
+
+    :param pause: seconds of distrust after the clock was set.
     """
 
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
-        self._seen: dict[str, tuple[datetime, float]] = {}
+    def __init__(self, pause: float) -> None:
+        self._pause = pause
+        self._offset: float | None = None
+        self._distrusted_until = float("-inf")
 
-    def look(self, leases: Mapping[str, datetime]) -> set[str]:
-        """Return the tokens whose lease has been the same for long enough.
+    def is_trusted(self, now: datetime) -> bool:
+        """Look at the clock, and say whether it has gone on evenly of late.
 
-        :param leases: the ends of all leases that there are now, by token.
+        :param now: by the clock of the database.
         """
-        now = time.monotonic()
-        self._seen = {
-            token: self._seen[token] if self._is_unchanged(token, until) else (until, now)
-            for token, until in leases.items()
-        }
-        return {token for token, (_, at) in self._seen.items() if now - at >= self._seconds}
-
-    def _is_unchanged(self, token: str, until: datetime) -> bool:
-        return token in self._seen and self._seen[token][0] == until
+        monotonic = time.monotonic()
+        offset = now.timestamp() - monotonic
+        if self._offset is not None and abs(offset - self._offset) > CLOCK_STEP:
+            self._distrusted_until = monotonic + self._pause
+        self._offset = offset
+        return monotonic >= self._distrusted_until
 
 
 class Leases:
