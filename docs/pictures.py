@@ -54,8 +54,12 @@ def main() -> None:
         shoot(page, shop, "/smtp-admin/queue/", "queue")
         page.goto(f"{shop.url}/smtp-admin/connections/")
         page.get_by_role("link", name="Test Default").click()
+        # High enough for the whole report: it would scroll while the picture is taken.
+        page.set_viewport_size({"width": WIDTH, "height": 2 * HEIGHT})
         page.get_by_role("button", name="Run the test").click()
         wait_until(lambda: "refused" in page.content(), what="the report")
+        page.get_by_text("Working").wait_for(state="hidden")
+        page.set_viewport_size({"width": WIDTH, "height": 1080})
         save(page, "test-smtp")
         visitor.post("/mail-server/start")
 
