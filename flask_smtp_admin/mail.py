@@ -10,6 +10,7 @@ import logging
 import re
 import unicodedata
 import weakref
+from collections.abc import Iterable
 from contextvars import ContextVar
 from datetime import datetime, timezone
 from email.message import Message as StandardMessage
@@ -21,9 +22,9 @@ from flask import Flask, current_app
 from .core import EXTENSION_KEY, State
 from .database import explained
 from .errors import ConfigurationError, MessageError, NotInitializedError
-from .outbox import OutboxMessage, SendOptions, enqueue
+from .outbox import OutboxMessage, SendOptions, enqueue, enqueue_many
 from .routing import first_sender
-from .smtp import Address, Draft, Part, freeze
+from .smtp import Address, Draft, FrozenMessage, Part, freeze
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +40,27 @@ def submit(
     :param envelope_from: the MAIL FROM address where it is not the sender's.
     :raises MessageError: it cannot be sent as it is; nothing was stored.
     """
+    return enqueue(state.core, _freeze(state, message, envelope_from), options)
+
+
+def submit_many(
+    state: State,
+    messages: Iterable[flask_mail.Message | StandardMessage],
+    options: SendOptions,
+) -> list[OutboxMessage]:
+    """Freeze messages and put them into the outbox together; see ``SMTPAdmin.send_many``.
+
+    :raises MessageError: one of them cannot be sent as it is; nothing was stored.
+    """
+    frozen = [_freeze(state, message) for message in messages]
+    return enqueue_many(state.core, frozen, options) if frozen else []
+
+
+def _freeze(
+    state: State,
+    message: flask_mail.Message | StandardMessage,
+    envelope_from: str | tuple[str, str] | None = None,
+) -> FrozenMessage:
     core = state.core
     source: Draft | StandardMessage
     if isinstance(message, flask_mail.Message):
@@ -50,13 +72,12 @@ def submit(
             f"send() takes a flask_mail.Message or an email.message.EmailMessage, not "
             f"{type(message).__name__}."
         )
-    frozen = freeze(
+    return freeze(
         source,
         now=core.now(),
         max_bytes=core.config.max_message_bytes,
         default_sender=_default_sender(state, source),
     )
-    return enqueue(core, frozen, options)
 
 
 def _default_sender(state: State, source: Draft | StandardMessage) -> Address | None:

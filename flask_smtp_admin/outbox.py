@@ -7,7 +7,7 @@ Flask, nor how messages are delivered; what a worker writes is in :mod:`flask_sm
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -166,64 +166,80 @@ def enqueue(core: Core, message: FrozenMessage, options: SendOptions) -> OutboxM
 
     While a test of the host captures, the message is collected and has the number 0.
     """
-    now = core.now()
-    automated = message.automated if options.automated is None else options.automated
-    values = _row(message, options, now)
-    values["automated"] = automated
-    values["due_at"] = options.due_at(now, automated, core.config.automated_delay)
+    return enqueue_many(core, [message], options)[0]
+
+
+def enqueue_many(
+    core: Core, messages: Sequence[FrozenMessage], options: SendOptions
+) -> list[OutboxMessage]:
+    """Store messages in one transaction, as :func:`enqueue` does one; all of them or none.
+
+    :raises MessageError: the options are impossible together.
+    :raises UnknownConnection: ``options.connection`` names none.
+    :raises OutboxUnavailable: the database cannot store them; nothing was stored.
+    """
+    new = [_New(message, _row(core, message, options)) for message in messages]
     if core.trial.outboxes:
-        core.trial.outboxes[-1].append(message)
-        return OutboxMessage(0, message.message_id, Status.QUEUED.value, values["due_at"])
+        core.trial.outboxes[-1].extend(messages)
+        return [
+            OutboxMessage(0, one.message.message_id, Status.QUEUED.value, one.values["due_at"])
+            for one in new
+        ]
     joined = core.database.joined()
     if joined is not None:
         with explained():
-            stored = _store(joined, message, options, values, savepoint=True)
+            stored = [_store(joined, one, options, savepoint=True) for one in new]
         later = core.after_commit
     else:
-        stored = _store_at_once(core, message, options, values)
+        stored = _store_at_once(core, new, options)
         later = _now
-    if not stored.duplicate:
-        event = _queued_event(stored, values, message)
-        later(lambda: _announce(core, event))
+    events = [
+        _queued_event(its, one) for its, one in zip(stored, new, strict=True) if not its.duplicate
+    ]
+    if events:
+        later(lambda: _announce(core, events))
     return stored
+
+
+@dataclass(frozen=True)
+class _New:
+    """A message that is to be stored, and the columns of its row."""
+
+    message: FrozenMessage
+    values: dict[str, Any]
 
 
 def _now(act: Callable[[], None]) -> None:
     act()
 
 
-def _announce(core: Core, event: Event) -> None:
-    core.publish(event)
+def _announce(core: Core, events: Iterable[Event]) -> None:
+    for event in events:
+        core.publish(event)
     core.ring()
 
 
-def _store_at_once(
-    core: Core, message: FrozenMessage, options: SendOptions, values: dict[str, Any]
-) -> OutboxMessage:
+def _store_at_once(core: Core, new: Iterable[_New], options: SendOptions) -> list[OutboxMessage]:
     try:
         with core.database.write() as connection:
-            return _store(connection, message, options, values, savepoint=False)
+            return [_store(connection, one, options, savepoint=False) for one in new]
     except IntegrityError:
         with core.database.read() as connection:
             known = _by_idempotency_key(connection, options.idempotency_key)
         if known is None:
             raise
-        return known
+        return [known]  # only a single one has a key
 
 
 def _store(
-    connection: sa.Connection,
-    message: FrozenMessage,
-    options: SendOptions,
-    values: dict[str, Any],
-    *,
-    savepoint: bool,
+    connection: sa.Connection, new: _New, options: SendOptions, *, savepoint: bool
 ) -> OutboxMessage:
     """Insert the rows, or find the message that had the idempotency key first.
 
     :param savepoint: guard the caller's transaction against the race of two equal keys: on
         PostgreSQL a failed statement would spoil all of it.
     """
+    message, values = new.message, new.values
     known = _by_idempotency_key(connection, options.idempotency_key)
     if known is not None:
         return known
@@ -248,8 +264,12 @@ def _store(
     return OutboxMessage(number, message.message_id, Status.QUEUED.value, values["due_at"])
 
 
-def _row(message: FrozenMessage, options: SendOptions, now: datetime) -> dict[str, Any]:
+def _row(core: Core, message: FrozenMessage, options: SendOptions) -> dict[str, Any]:
+    now = core.now()
+    automated = message.automated if options.automated is None else options.automated
     return {
+        "automated": automated,
+        "due_at": options.due_at(now, automated, core.config.automated_delay),
         "message_id": message.message_id,
         "idempotency_key": options.idempotency_key,
         "pinned": options.connection is not None,
@@ -345,12 +365,13 @@ def _by_idempotency_key(
     return OutboxMessage(row.id, row.message_id, row.status.value, row.due_at, duplicate=True)
 
 
-def _queued_event(stored: OutboxMessage, values: dict[str, Any], message: FrozenMessage) -> Event:
+def _queued_event(stored: OutboxMessage, new: _New) -> Event:
+    values = new.values
     return Event(
         code="message_queued",
         occurred_at=values["created_at"],
         message_id=stored.id,
-        recipient=message.recipients[0].address,
+        recipient=new.message.recipients[0].address,
         sender=values["sender"],
         subject=values["subject"],
         attempt=0,

@@ -580,3 +580,50 @@ def test_a_password_under_another_key_is_kept_and_explained(make_app: MakeApp) -
             connection.password(core_of(other).keys)
     (after,) = rows_of(app, Connection)
     assert after["password_token"] == before["password_token"]
+
+
+# ---------------------------------------------------------------- many at once
+
+
+def test_many_messages_are_stored_in_one_transaction(make_app: MakeApp) -> None:
+    app = make_app()
+    heard: list[str | None] = []
+
+    def hear(sender: Flask, event: signals.Event) -> None:
+        heard.append(event.subject)
+
+    with app.app_context(), signals.message_queued.connected_to(hear, sender=app):
+        stored = SMTPAdmin().send_many(
+            (a_message(subject=f"No {n}") for n in range(30)), priority="low"
+        )
+        assert SMTPAdmin().send_many([]) == []
+    assert [one.id for one in stored] == list(range(1, 31))
+    assert heard == [f"No {n}" for n in range(30)]
+    rows = rows_of(app, Message)
+    assert [row["subject"] for row in rows] == heard
+    assert len(bodies(app)) == 30
+
+
+def test_of_many_messages_with_a_bad_one_none_is_stored(make_app: MakeApp) -> None:
+    app = make_app()
+    bad = a_message(subject="bad")
+    del bad["To"]
+    with app.app_context(), pytest.raises(MessageError):
+        SMTPAdmin().send_many([a_message(), bad])
+    with app.app_context(), pytest.raises(UnknownConnection):
+        SMTPAdmin().send_many([a_message(), a_message()], connection="nowhere")
+    assert rows_of(app, Message) == []
+
+
+def test_many_messages_share_the_caller_s_transaction(host: Host) -> None:
+    with host.app.app_context():
+        host.db.session.add(host.Order(name="first"))
+        SMTPAdmin().send_many([a_message("one"), a_message("two")])
+        host.db.session.rollback()
+        assert host.stored() == []
+        host.db.session.add(host.Order(name="second"))
+        SMTPAdmin().send_many([a_message("one"), a_message("two")])
+        assert host.told() == []
+        host.db.session.commit()
+    assert host.stored() == ["one", "two"]
+    assert host.told() == ["one", "two"]
