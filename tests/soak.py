@@ -67,7 +67,7 @@ class Outcome:
     unsent: int
     """Messages that the database does not call sent."""
     recoveries: tuple[float, ...]
-    """Seconds from the attempt that a kill cut off to the next one."""
+    """Seconds from the beginning of each attempt that a kill cut off until it was taken back."""
 
     @property
     def copies_allowed(self) -> int:
@@ -92,7 +92,7 @@ class Outcome:
         return (
             f"{self.plan.messages:,} messages, {self.kills} kills: {self.lost} lost, "
             f"{self.copies} sent twice (at most {self.copies_allowed} may be), {self.unsent} unsent, "
-            f"{self.strangers} unknown; {len(self.recoveries)} cut off, tried again after "
+            f"{self.strangers} unknown; {len(self.recoveries)} cut off, taken back after "
             f"{self.recovery_p99:.1f} s (99th percentile)."
         )
 
@@ -161,19 +161,9 @@ def _message_id(content: bytes) -> str:
 
 
 def _recoveries(stage: Stage) -> Iterator[float]:
-    """Yield how long each message waited after its first attempt was cut off.
-
-    After the second one it rests on purpose: it may be what kills the workers.
-    """
-    cut_off: dict[int, float] = {}
-    seen: set[int] = set()
     for row in stage.bench.attempts():
-        began = row.started_at.timestamp()
-        if row.message_id in cut_off:
-            yield began - cut_off.pop(row.message_id)
-        if row.status is AttemptStatus.FAIL and row.message_id not in seen:
-            cut_off[row.message_id] = began
-        seen.add(row.message_id)
+        if row.status is AttemptStatus.FAIL:
+            yield (row.finished_at - row.started_at).total_seconds()
 
 
 # --- from the command line -----------------------------------------------------------------------
