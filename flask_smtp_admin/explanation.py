@@ -148,7 +148,9 @@ def cause(
         text = f"{text[:-1]}, {codes})" if text.endswith(")") else f"{text} ({codes})"
     # Many reasons name the stage themselves: a refused connection was so on connecting.
     label = at.partition(" ")[2].lower().removesuffix("ing")
-    return f"{text} {at}" if at and label not in text.lower() else text
+    # One of several sentences says what to do; the stage would end up in the middle of that.
+    told = not at or label in text.lower() or ". " in text
+    return text if told else f"{text} {at}"
 
 
 def _last_cause(message: Message) -> str:

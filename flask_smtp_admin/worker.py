@@ -81,7 +81,7 @@ class Worker:
         self.pace = pace or PACE
         self._presence = Presence(core, kind)
         self._rack = Rack()
-        self._leases = Leases(self.pace.lease, self.pace.margin)
+        self._leases = Leases(self.pace.lease, self.pace.margin, self.pace.proof)
         self._clockwork = Clockwork(self.pace.distrust)
         self._journal = Journal(core)
         self._stopped = threading.Event()
@@ -171,7 +171,7 @@ class Worker:
         self._sessions = 1
         self._patience = patience
         if patience is None:
-            self._leases = Leases(LONE_LEASE, self.pace.margin)
+            self._leases = Leases(LONE_LEASE, self.pace.margin, self.pace.proof)
         try:
             self._drain_until(seconds)
         finally:

@@ -259,6 +259,25 @@ def test_the_sessions_of_a_connection_are_counted_over_all_workers(each_stage: S
             wait_until(lambda: bench.statuses() == ["sent"] * 3)
 
 
+@pytest.mark.parametrize(("seconds_left", "sent"), [(40, 0), (20, 1)])
+def test_the_session_of_a_dead_worker_counts_until_it_should_have_renewed_its_lease(
+    each_stage: Stage, catchall: CatchAll, seconds_left: int, sent: int
+) -> None:
+    bench = each_stage.bench
+    connection = bench.connection(catchall, max_sessions=1)
+    dead, waiting = bench.send(), bench.send()
+    bench.change(
+        Message,
+        Message.id == dead,
+        status="sending",
+        connection_id=connection,
+        lease_token="the dead",
+        lease_until=bench.clock() + timedelta(seconds=seconds_left),
+    )
+    assert bench.worker().drain_alone() == sent
+    assert bench.message(waiting).status == ("sent" if sent else "queued")
+
+
 def test_what_waits_behind_a_slow_message_goes_over_other_sessions(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:

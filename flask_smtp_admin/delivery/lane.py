@@ -136,7 +136,8 @@ class Lane:
             return []
         now = self._core.now()
         skew = self._core.database.skew(connection)
-        if others_sessions(connection, carrier.id, now + skew) >= carrier.max_sessions:
+        alive = now + skew + self._leases.proof
+        if others_sessions(connection, carrier.id, alive) >= carrier.max_sessions:
             self.is_crowded_out = True
             return []
         limit = allowance(connection, carrier.id, carrier.limits, self._batch_size, now)

@@ -37,6 +37,11 @@ class Pace:
         """Seconds after a change of the clock in which every living worker has renewed its leases."""
         return self.renew_every * 1.4
 
+    @property
+    def proof(self) -> timedelta:
+        """What a lease lasts from now at least, if its worker lives: it would have renewed it."""
+        return max(self.lease - timedelta(seconds=self.distrust), timedelta())
+
 
 class Lease:
     """One lane's lease on the messages of its batch."""
@@ -101,10 +106,14 @@ class Clockwork:
 
 
 class Leases:
-    """All leases that a worker holds now, for the thread that renews them."""
+    """All leases that a worker holds now, for the thread that renews them.
 
-    def __init__(self, lasts: timedelta, margin: float) -> None:
+    :param proof: see :attr:`Pace.proof`; of other workers' leases.
+    """
+
+    def __init__(self, lasts: timedelta, margin: float, proof: timedelta = timedelta()) -> None:
         self.lasts = lasts
+        self.proof = proof
         self._margin = margin
         self._lock = threading.Lock()
         self._held: set[Lease] = set()

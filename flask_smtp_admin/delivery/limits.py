@@ -76,13 +76,12 @@ def allowance(
     return max(wanted, 0)
 
 
-def others_sessions(connection: sa.Connection, connection_id: int, now: datetime) -> int:
+def others_sessions(connection: sa.Connection, connection_id: int, alive: datetime) -> int:
     """Count the sessions of a connection that have messages in hand, over all workers.
 
-    Each works under a lease of its own. One whose worker was killed counts until that has ended.
-    Must run in the transaction that claims.
+    Each works under a lease of its own. Must run in the transaction that claims.
 
-    :param now: by the clock of the database.
+    :param alive: a lease that ends before has not been renewed of late: its worker is gone.
     """
     _lock(connection, connection_id)
     return int(
@@ -90,7 +89,7 @@ def others_sessions(connection: sa.Connection, connection_id: int, now: datetime
             sa.select(sa.func.count(Message.lease_token.distinct())).where(
                 Message.status == Status.SENDING,
                 Message.connection_id == connection_id,
-                Message.lease_until > now,
+                Message.lease_until > alive,
             )
         ).scalar_one()
     )

@@ -221,7 +221,7 @@ class Sending:
                 self._decide(verdict, reply)
             return
         index = len(self._results)
-        kept = reply if verdict.accepted else self._shortened(reply)
+        kept = self._shortened(reply)
         self._results[index] = RecipientResult(self._envelope.recipients[index], verdict, kept)
         if verdict.reconnect:
             self._decide(verdict, reply)

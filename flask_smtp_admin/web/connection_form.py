@@ -163,8 +163,7 @@ class ConnectionForm(PageForm):
         "Send a test message to",
         [Optional()],
         filters=[stripped],
-        description="Empty: the test goes as far as the recipient and stops before a message is "
-        "sent.",
+        description="Empty: the test stops when the server is ready for a message, and sends none.",
         render_kw={**_NO_MANAGER, "placeholder": "you@example.org"},
     )
 

@@ -9,6 +9,8 @@ import pytest
 
 from flask_smtp_admin.smtp import Failure, Outcome, Scope, Session, SessionError, Stage
 from flask_smtp_admin.smtp.auth import MIN_SECRET, secrets_of
+from flask_smtp_admin.smtp.reply import Reply
+from flask_smtp_admin.smtp.sending import Sending
 from tests.servers.scripted import (
     EXTENSIONS,
     PASSWORD,
@@ -322,21 +324,30 @@ def test_an_error_of_our_own_while_sending_is_an_outcome(monkeypatch: pytest.Mon
         assert result.verdict.outcome is Outcome.TEMPORARY
 
 
-def test_the_words_to_thousands_of_recipients_are_kept_in_a_few() -> None:
-    words = "550-" + "x" * 1000
-    reply = "\n".join([words] * 50 + ["550 never"])
-    recipients = [f"r{number}@example.test" for number in range(400)]
+@pytest.mark.parametrize("code", [250, 550])
+def test_the_words_to_thousands_of_recipients_are_kept_in_a_few(
+    code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept: list[str] = []
+    shortened = Sending._shortened
+
+    def spy(sending: Sending, reply: Reply) -> Reply:
+        found = shortened(sending, reply)
+        kept.append("".join(found.lines))
+        return found
+
+    monkeypatch.setattr(Sending, "_shortened", spy)
+    words = "\n".join([f"{code}-{'x' * 1000}"] * 50 + [f"{code} so it is"])
     with ScriptedServer() as server:
+        server.on(Step.RCPT, None).always(Step.RCPT, say(words))
         session = opened(server)
-        server.always(Step.RCPT, say(reply))
-        result = session.send(envelope(*recipients))
-        assert len(result.recipients) == 400
-        kept = sum(len(line) for one in result.recipients if one.reply for line in one.reply.lines)
-        assert kept < 400 * 4_100
-        tracked = result.recipients[-1].reply
-        assert tracked is not None
-        assert len("".join(tracked.lines)) < 300
+        result = session.send(envelope(*(f"r{number}@example.test" for number in range(400))))
         session.quit()
+    assert len(result.recipients) == len(kept) == 400
+    assert 1_000_000 < sum(map(len, kept)) < 1_100_000
+    assert len(kept[-1]) < 300
+    refusals = [one.reply for one in result.recipients if one.reply and not one.accepted]
+    assert sum(len(line) for reply in refusals for line in reply.lines) < 1_100_000
 
 
 @pytest.mark.parametrize(
