@@ -41,6 +41,7 @@ class Databases:
         self._stack = ExitStack()
         self._numbers = count(1)
         self._server: PostgresServer | None = None
+        self._kept: dict[tuple[str, str], Template] = {}
 
     def __enter__(self) -> Databases:
         self._folder = private_folder("bench")
@@ -62,6 +63,12 @@ class Databases:
         if kind == POSTGRESQL:
             self._maintain(template.url)
         return template
+
+    def kept(self, name: str, kind: str, fill: Callable[[str], object]) -> Template:
+        """Do the same, but only once for the same name; for what takes long."""
+        if (name, kind) not in self._kept:
+            self._kept[name, kind] = self.filled(kind, fill)
+        return self._kept[name, kind]
 
     @contextmanager
     def copy(self, template: Template) -> Iterator[str]:

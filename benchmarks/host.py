@@ -6,6 +6,8 @@ change, they change here.
 
 from __future__ import annotations
 
+import uuid
+from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -15,6 +17,7 @@ from flask_mail import Message
 from benchmarks.message import HTML, RECIPIENT, SENDER, TEXT, subject
 from flask_smtp_admin import SMTPAdmin
 from flask_smtp_admin.core import EXTENSION_KEY, Core, State
+from flask_smtp_admin.delivery import claim
 from flask_smtp_admin.models import Connection
 from flask_smtp_admin.worker import Worker
 
@@ -60,6 +63,20 @@ def limit_sessions(core: Core, sessions: int) -> None:
     """Have the connection take so many sessions; its port and all else stay."""
     with core.database.engine.begin() as connection:
         connection.execute(sa.update(Connection).values(max_sessions=sessions))
+
+
+def claim_some(core: Core, connection_id: int, limit: int, now: datetime) -> int:
+    """Claim messages that are due at ``now``, and return how many there were."""
+    with core.database.write() as connection:
+        claimed = claim.claim(
+            connection,
+            connection_id,
+            limit=limit,
+            token=str(uuid.uuid4()),
+            now=now,
+            lease_until=now + timedelta(minutes=1),
+        )
+    return len(claimed)
 
 
 def make_message(number: int) -> Message:

@@ -10,9 +10,15 @@ from collections.abc import Callable
 from benchmarks.report import Section
 from benchmarks.setting import Setting
 
-from . import drain, latency
+from . import claim, drain, enqueue, latency, memory, overhead, pages, wake
 
 PARTS: dict[str, Callable[[Setting], Section]] = {
     "drain": drain.measure,
     "latency": latency.measure,
+    "enqueue": enqueue.measure,
+    "wake": wake.measure,
+    "pages": pages.measure,
+    "claim": claim.measure,
+    "memory": memory.measure,
+    "overhead": overhead.measure,
 }
