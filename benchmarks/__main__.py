@@ -10,6 +10,7 @@ import json
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import asdict, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -29,10 +30,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run what the command line asks for, and return the exit status."""
     options = _parser().parse_args(arguments)
     scale = QUICK if options.quick else FULL
+    scale = replace(scale, rounds=options.rounds or scale.rounds)
     began_at = datetime.now(timezone.utc)
     facts = machine.facts()
     try:
-        sections = _measure(scale, options.only or list(PARTS))
+        sections = _measure(scale, options.only or list(PARTS), facts)
     except (ServerMissing, ContenderFailed) as error:
         print(error, file=sys.stderr)
         return 1
@@ -51,6 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--only", type=_parts, metavar="PARTS", help=f"some of {','.join(PARTS)}; with commas"
     )
+    parser.add_argument("--rounds", type=int, help="how often contenders take turns")
     parser.add_argument("--json", type=Path, metavar="FILE", help="where to write the figures")
     return parser
 
@@ -63,7 +66,7 @@ def _parts(text: str) -> list[str]:
     return names
 
 
-def _measure(scale: Scale, names: Sequence[str]) -> dict[str, Section]:
+def _measure(scale: Scale, names: Sequence[str], facts: dict[str, Any]) -> dict[str, Section]:
     sections = {}
     with setting(scale, _say) as made:
         for name in names:
@@ -71,6 +74,7 @@ def _measure(scale: Scale, names: Sequence[str]) -> dict[str, Section]:
             _say(f"{name} …")
             sections[name] = PARTS[name](made)
             _say(f"{name}: {time.monotonic() - began:.0f} s")
+        facts["postgresql"] = made.databases.postgresql_version() or "not needed"
     return sections
 
 
@@ -87,7 +91,7 @@ def _print(sections: dict[str, Section], facts: dict[str, Any]) -> None:
     print(
         f"\n{facts['cores']} cores, which also carry the server and the database; "
         f"{facts['processor']}; {facts['system']}; Python {facts['python']}, "
-        f"SQLite {facts['sqlite']}, {packages}."
+        f"SQLite {facts['sqlite']}, PostgreSQL {facts['postgresql']}, {packages}."
     )
 
 
@@ -96,7 +100,7 @@ def _result(
 ) -> dict[str, Any]:
     return {
         "began_at": began_at.isoformat(),
-        "scale": scale.name,
+        "scale": asdict(scale),
         "machine": facts,
         "parts": {name: section.as_dict() for name, section in sections.items()},
     }

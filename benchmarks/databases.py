@@ -82,6 +82,15 @@ class Databases:
         with self._removed(self._make(kind)) as url:
             yield url
 
+    def postgresql_version(self) -> str | None:
+        """Return the version of the PostgreSQL, if one was needed."""
+        if self._server is None:
+            return None
+        address = self._first.set(drivername="postgresql").render_as_string(hide_password=False)
+        with psycopg.connect(address) as connection:
+            version = connection.info.server_version
+        return f"{version // 10_000}.{version % 10_000}"
+
     def _make(self, kind: str, source: str | None = None) -> str:
         name = f"bench_{next(self._numbers)}"
         if kind == SQLITE:

@@ -13,14 +13,16 @@ class Scale:
     """The counts of a run.
 
     :param rounds: how often contenders take turns.
-    :param messages: how many a fast contender sends; the slow ones send fewer, as what counts is
-        the rate.
+    :param messages: how many an outbox holds that is drained.
+    :param messages_plain: so many that it lasts as long as the others. The slow ones send fewer:
+        what counts is the rate.
     :param sessions: numbers of SMTP sessions that ours is given.
     """
 
     name: str
     rounds: int
     messages: int
+    messages_plain: int
     messages_mailer: int
     messages_flask_mail: int
     messages_rq: int
@@ -43,6 +45,7 @@ FULL = Scale(
     name="full",
     rounds=5,
     messages=5_000,
+    messages_plain=20_000,
     messages_mailer=1_000,
     messages_flask_mail=1_000,
     messages_rq=1_000,
@@ -62,20 +65,21 @@ FULL = Scale(
 )
 QUICK = Scale(
     name="quick",
-    rounds=2,
-    messages=500,
+    rounds=1,
+    messages=300,
+    messages_plain=3_000,
     messages_mailer=100,
     messages_flask_mail=100,
     messages_rq=100,
-    messages_far=500,
+    messages_far=300,
     messages_far_plain=20,
-    messages_enqueued=200,
+    messages_enqueued=100,
     sessions=(10,),
-    wakes=30,
+    wakes=20,
     history=20_000,
     due=2_000,
-    claims=10,
-    page_views=10,
+    claims=5,
+    page_views=5,
     memory_messages=2_000,
     large_bytes=15_000_000,
     requests=500,

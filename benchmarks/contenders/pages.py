@@ -17,23 +17,23 @@ WARM_UP = 2
 
 
 def addresses(messages: int) -> dict[str, str]:
-    """Return the pages of an outbox with so many messages."""
-    deep, unsent = messages // 10, messages // 2 // 100 * 100
+    """Return the pages of an outbox with so many messages; each finds a whole page, or one row."""
+    deep, one = max(messages // 10, 900), messages // 2
     queue, log = "/smtp-admin/queue/", "/smtp-admin/log/"
     return {
         "queue, first": queue,
         "queue, deep": f"{queue}?before={deep}",
         "queue, filtered": f"{queue}?tab=failed",
-        "queue, searched for a recipient": f"{queue}?q=to:user{unsent}@example.org",
-        "queue, searched for a subject": f'{queue}?q="order+{unsent}"',
-        "queue, searched for two words": f"{queue}?q=order+{unsent}",
+        "queue, one recipient": f"{queue}?q=to:user{one}@example.org",
+        "queue, a subject": f'{queue}?q=subject:"order+{one}"',
+        "queue, a word": f"{queue}?q={one}",
         "log, first": log,
         "log, deep": f"{log}?before={deep}",
         "log, filtered": f"{log}?tab=fail",
-        "log, searched for a recipient": f"{log}?q=to:user{unsent}@example.org",
-        "log, searched for a subject": f'{log}?q="order+{unsent}"',
-        "log, searched for two words": f"{log}?q=order+{unsent}",
-        "log, searched for a code": f"{log}?q=code:550",
+        "log, one recipient": f"{log}?q=to:user{one}@example.org",
+        "log, a subject": f'{log}?q=subject:"order+{one}"',
+        "log, a word": f"{log}?q={one}",
+        "log, a code": f"{log}?q=code:550",
     }
 
 

@@ -44,7 +44,7 @@ def _ours(setting: Setting) -> list[Contender]:
 
 
 def _plain(setting: Setting) -> Contender:
-    given = {"port": setting.port, "count": setting.scale.messages}
+    given = {"port": setting.port, "count": setting.scale.messages_plain}
     return Contender(
         PLAIN, "smtplib, one session, prebuilt", lambda: contest.run("smtplib_reused", given)
     )
