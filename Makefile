@@ -71,6 +71,11 @@ soak: .venv/.dev ## deliver 10,000 messages while workers are killed, and count 
 matrix: $(UV) ## the tests on every supported Python, RQ and SQLAlchemy that is here
 	@.ci/matrix $(ARGS)
 
+.PHONY: bench
+bench: .bench/venv/.ready ## the benchmarks; ARGS="--quick" for their short form
+	@.ci/smtp-sink
+	@.bench/venv/bin/python -m benchmarks $(ARGS)
+
 .PHONY: debian-packages
 debian-packages: ## the servers that the tests talk to, when we may install them
 	@.ci/debian-packages
@@ -97,11 +102,18 @@ $(UV): requirements/uv.txt
 	@$(UV) pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@ .venv/.demo
 
+# An environment of its own, with the peers that are measured: the tests must not meet Django.
+.bench/venv/.ready: requirements/bench.txt | $(UV)
+	@echo "Installing what the benchmarks measure ..."
+	@$(UV) venv --quiet --allow-existing --python "$$(.ci/find-python "$(PYTHON)")" .bench/venv
+	@VIRTUAL_ENV=$(CURDIR)/.bench/venv $(UV) pip install --quiet --require-hashes --requirement requirements/bench.txt
+	@touch $@
+
 .PHONY: lock
 lock: $(UV) ## choose newest versions anew (make lock ARGS=--upgrade) and write requirements/
 	@.ci/lock $(ARGS)
 
 .PHONY: clean
 clean: ## remove environments, caches and what was built; the example's data stays
-	@rm -rf .venv .tools .matrix .pytest_cache .mypy_cache .ruff_cache .import_linter_cache \
+	@rm -rf .venv .tools .matrix .bench .pytest_cache .mypy_cache .ruff_cache .import_linter_cache \
 		.hypothesis .coverage .coverage.* htmlcov docs/_build dist build

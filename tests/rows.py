@@ -93,8 +93,10 @@ def add(engine: sa.Engine, *rows: Any) -> None:
         session.commit()
 
 
-def fill(engine: sa.Engine, count: int) -> None:
+def fill(engine: sa.Engine, count: int, *, connection_id: int | None = None) -> None:
     """Store ``count`` messages with a recipient and an attempt each, as a busy site has them.
+
+    They belong to the connection with that number, if any.
 
     Message n was made n seconds after ``NOW``; every thousandth failed with 550, every two
     thousandth is held, every hundredth is queued, the others were sent.
@@ -162,6 +164,8 @@ def fill(engine: sa.Engine, count: int) -> None:
         "smtp_code": sa.case((status == "failed", 550), else_=250),
         "reason": sa.literal("The mailbox is full."),
     }
+    if connection_id is not None:
+        message["connection_id"] = attempt["connection_id"] = connection_id
     with engine.begin() as connection:
         for table, values in (
             (Message.__table__, message),

@@ -32,12 +32,12 @@ USER = "tests"
 class PostgresServer:
     """A PostgreSQL server on loopback; a context manager. It can be stopped and started again.
 
-    Its data is not synced to disk: it survives the server's crash, not the machine's.
-
+    :param syncs: whether a commit waits for the disk, as it does in production. Without, data
+        survives the server's crash, not the machine's.
     :raises ServerMissing: PostgreSQL is not installed.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, syncs: bool = False) -> None:
         self._owner = unprivileged_user()  # PostgreSQL refuses to run as root
         self._folder = private_folder("postgres", self._owner)
         try:
@@ -67,7 +67,7 @@ class PostgresServer:
                 *("-h", HOST),
                 *("-p", str(self.port)),
                 *("-k", self._folder),
-                *("-c", "fsync=off"),
+                *("-c", f"fsync={'on' if syncs else 'off'}"),
                 *("-c", "max_connections=200"),
             ],
             ready=self._answers,

@@ -1,0 +1,50 @@
+"""An SMTP server that prints when it accepted each message, by the clock that processes share.
+
+Run as a script: ``python stamps.py PORT``. It takes everything, several commands at once, too.
+Must not know who delivers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+
+HOST = "127.0.0.1"
+LARGEST = 2**20
+GREETING = b"250-stamps\r\n250-PIPELINING\r\n250-8BITMIME\r\n250 ENHANCEDSTATUSCODES\r\n"
+ANSWERS = {
+    b"EHLO": GREETING,
+    b"HELO": b"250 stamps\r\n",
+    b"DATA": b"354 go ahead\r\n",
+    b"QUIT": b"221 2.0.0 bye\r\n",
+}
+
+
+async def meet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Speak SMTP with a client until it leaves."""
+    writer.write(b"220 stamps\r\n")
+    try:
+        while line := await reader.readline():
+            verb = line[:4].upper()
+            writer.write(ANSWERS.get(verb, b"250 2.0.0 ok\r\n"))
+            if verb == b"QUIT":
+                break
+            if verb == b"DATA":
+                await reader.readuntil(b"\r\n.\r\n")
+                print(time.monotonic(), flush=True)
+                writer.write(b"250 2.0.0 taken\r\n")
+    except (OSError, asyncio.IncompleteReadError):
+        pass  # it left without a word
+    finally:
+        writer.close()
+
+
+async def serve(port: int) -> None:
+    """Serve for ever."""
+    server = await asyncio.start_server(meet, HOST, port, limit=LARGEST)
+    await server.serve_forever()
+
+
+if __name__ == "__main__":
+    asyncio.run(serve(int(sys.argv[1])))
