@@ -71,26 +71,39 @@ def upgrade(engine: sa.Engine) -> None:
     """
     from alembic import command  # noqa: PLC0415  (as above)
 
-    with engine.connect() as connection, connection.begin(), _locked(connection):
+    with engine.connect() as connection, _alone(connection):
         if _version(connection) is None and sa.inspect(connection).has_table(_A_TABLE):
             raise ConfigurationError(_FOREIGN_TABLES)
         command.upgrade(_config(connection), "head")
 
 
 @contextmanager
-def _locked(connection: sa.Connection) -> Iterator[None]:
-    """Let one process migrate at a time."""
-    name = connection.dialect.name
-    if name == "sqlite":
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
-    elif name == "postgresql":
-        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_POSTGRESQL_LOCK)))
-    if name not in ("mysql", "mariadb"):
-        yield  # the lock ends with the transaction
+def _alone(connection: sa.Connection) -> Iterator[None]:
+    """Give a transaction in which no other process migrates."""
+    if connection.dialect.name in ("mysql", "mariadb"):
+        with _named_lock(connection), connection.begin():
+            yield
         return
+    with connection.begin():  # the lock ends with it
+        if connection.dialect.name == "sqlite":
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+        else:
+            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_POSTGRESQL_LOCK)))
+        yield
+
+
+@contextmanager
+def _named_lock(connection: sa.Connection) -> Iterator[None]:
+    """Hold a lock around a transaction, since that of MariaDB ends with each change of a table.
+
+    Released before the transaction had committed, it would let somebody in who does not see the
+    version yet.
+    """
     connection.execute(sa.select(sa.func.get_lock(VERSION_TABLE, _LOCK_SECONDS)))
+    connection.commit()
     try:
         yield
     finally:
         # It would stay with the connection, which goes back into the pool.
         connection.execute(sa.select(sa.func.release_lock(VERSION_TABLE)))
+        connection.commit()
