@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
 from .. import routing
-from ..bulk import Bulk
+from ..bulk import Bulk, Row
 from ..core import Core
 from ..database import explained
 from ..models import Message, MessageBody, Priority, Recipient, RecipientStatus, Status
@@ -27,6 +27,8 @@ from .options import SendOptions
 
 SUBJECT_KEY_LENGTH = 100
 FROM_HEADER_LENGTH = 500
+BODIES_A_STATEMENT = 10
+"""Parts of bodies, each of up to :data:`~flask_smtp_admin.models.message.BODY_PART_BYTES`."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ def enqueue_many(
     joined = core.database.joined()
     if joined is not None:
         with explained():
-            stored = [_store(joined, one, options, savepoint=True) for one in new]
+            stored = _store_all(joined, new, options, savepoint=True)
         later = core.after_commit
     else:
         stored = _store_at_once(core, new, options)
@@ -108,7 +110,7 @@ def _announce(core: Core, events: Iterable[Event]) -> None:
 def _store_at_once(core: Core, new: Iterable[_New], options: SendOptions) -> list[OutboxMessage]:
     try:
         with core.database.write() as connection:
-            return [_store(connection, one, options, savepoint=False) for one in new]
+            return _store_all(connection, new, options, savepoint=False)
     except IntegrityError:
         with core.database.read() as connection:
             known = _by_idempotency_key(connection, options.idempotency_key)
@@ -117,10 +119,30 @@ def _store_at_once(core: Core, new: Iterable[_New], options: SendOptions) -> lis
         return [known]  # only a single one has a key
 
 
+def _store_all(
+    connection: sa.Connection, new: Iterable[_New], options: SendOptions, *, savepoint: bool
+) -> list[OutboxMessage]:
+    """Insert messages, then their recipients and bodies in a statement each."""
+    stored: list[OutboxMessage] = []
+    recipients: list[Row] = []
+    bodies: list[Row] = []
+    for one in new:
+        its = _store(connection, one, options, savepoint=savepoint)
+        stored.append(its)
+        if not its.duplicate:
+            recipients += _recipients(its.id, one.message)
+            bodies += _bodies(its.id, one.message)
+    _INSERT_RECIPIENT.run(connection, recipients)
+    # A few at a time: all together they may be more than MariaDB takes in one packet.
+    for start in range(0, len(bodies), BODIES_A_STATEMENT):
+        _INSERT_BODY.run(connection, bodies[start : start + BODIES_A_STATEMENT])
+    return stored
+
+
 def _store(
     connection: sa.Connection, new: _New, options: SendOptions, *, savepoint: bool
 ) -> OutboxMessage:
-    """Insert the rows, or find the message that had the idempotency key first.
+    """Insert the row of a message, or find the message that had the idempotency key first.
 
     :param savepoint: guard the caller's transaction against the race of two equal keys: on
         PostgreSQL a failed statement would spoil all of it.
@@ -139,7 +161,7 @@ def _store(
     guard = joined and connection.dialect.name != "sqlite"
     try:
         with connection.begin_nested() if guard else nullcontext():
-            number = _insert(connection, message, values)
+            number = _INSERT_MESSAGE.insert(connection, values)
     except IntegrityError:
         known = None
         if joined:
@@ -207,27 +229,28 @@ _INSERT_BODY = Bulk(
 )
 
 
-def _insert(connection: sa.Connection, message: FrozenMessage, values: dict[str, Any]) -> int:
-    number = _INSERT_MESSAGE.insert(connection, values)
-    _INSERT_RECIPIENT.run(
-        connection,
-        [
-            {
-                "message_id": number,
-                "address": recipient.address,
-                "address_key": recipient.address.lower(),
-                "kind": recipient.kind,
-                "status": RecipientStatus.PENDING,
-            }
-            for recipient in message.recipients
-        ],
-    )
-    # One statement a part: together they may be more than MariaDB takes in one packet.
-    for part, start in enumerate(range(0, message.size, BODY_PART_BYTES)):
-        content = message.content[start : start + BODY_PART_BYTES]
-        row = {"message_id": number, "part": part, "content": content}
-        _INSERT_BODY.run(connection, [row])
-    return number
+def _recipients(number: int, message: FrozenMessage) -> list[Row]:
+    return [
+        {
+            "message_id": number,
+            "address": recipient.address,
+            "address_key": recipient.address.lower(),
+            "kind": recipient.kind,
+            "status": RecipientStatus.PENDING,
+        }
+        for recipient in message.recipients
+    ]
+
+
+def _bodies(number: int, message: FrozenMessage) -> list[Row]:
+    return [
+        {
+            "message_id": number,
+            "part": part,
+            "content": message.content[start : start + BODY_PART_BYTES],
+        }
+        for part, start in enumerate(range(0, message.size, BODY_PART_BYTES))
+    ]
 
 
 def _by_idempotency_key(
