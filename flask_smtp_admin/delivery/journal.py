@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 import sqlalchemy as sa
@@ -124,6 +124,8 @@ class Journal:
             try:
                 self._store(together)
             except Exception:  # noqa: BLE001  (each is tried by itself, and meets its own error)
+                for one in together:
+                    one.entry = replace(one.entry, again=True)
                 apart += together
         else:
             apart += together

@@ -154,6 +154,32 @@ def test_a_message_that_was_taken_over_is_not_begun_and_its_neighbours_are(
     assert begun == {claimed[0].id: leases[0].token, claimed[2].id: leases[2].token}
 
 
+def test_a_commit_whose_answer_got_lost_leaves_one_attempt_a_message(
+    bench: Bench, carrier: Carrier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leases = [Lease(SECONDS, 2.0) for _ in range(3)]
+    for _ in leases:
+        bench.send()
+    claimed = [_claimed(bench, carrier, lease) for lease in leases]
+    journal = Journal(bench.core)
+    store = journal._store
+
+    def lose_the_answer(group: Any) -> None:
+        store(group)
+        if len(group) > 1:
+            raise OutboxUnavailable("the link broke after COMMIT")
+
+    monkeypatch.setattr(journal, "_store", lose_the_answer)
+    entries = [
+        an_entry(bench, carrier, lease=lease, following=message)
+        for lease, message in zip(leases, claimed, strict=True)
+    ]
+    found = write_together(monkeypatch, journal, [an_entry(bench, carrier), *entries])[1:]
+
+    assert [getattr(one, "began", one) for one in found] == [True, True, True]
+    assert sorted(row.message_id for row in bench.attempts()) == [one.id for one in claimed]
+
+
 def test_only_an_attempt_of_our_own_is_forgotten(bench: Bench, carrier: Carrier) -> None:
     bench.send()
     mine = _claimed(bench, carrier, Lease(SECONDS, 2.0))
