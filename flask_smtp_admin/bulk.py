@@ -63,6 +63,10 @@ class Bulk:
         """Execute a SELECT with the parameters of ``row``; return its first row as it comes."""
         return self._execute(connection, row).first()
 
+    def every(self, connection: Connection, row: Row) -> Sequence[Any]:
+        """Execute a SELECT with the parameters of ``row``; return its rows as they come."""
+        return self._execute(connection, row).all()
+
     def all(self, connection: Connection) -> Sequence[Any]:
         """Execute a SELECT without parameters; return its rows as they come."""
         return self._execute(connection, {}).all()

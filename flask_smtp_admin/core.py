@@ -40,6 +40,7 @@ class Core:
     """One application's outbox, as the engine sees it.
 
     :param publish: hands an event to the application's signal receivers; never raises.
+    :param hears: tells whether there may be a receiver for the events of a code.
     :param ring: tells whoever delivers that there is work; never raises, may be lost.
     :param after_commit: given a function, runs it once the caller's transaction has committed, and
         never if it rolls back.
@@ -53,6 +54,7 @@ class Core:
     after_commit: Callable[[Callable[[], None]], None]
     now: Callable[[], datetime] = utc_now
     trial: Trial = field(default_factory=Trial)
+    hears: Callable[[str], bool] = lambda _: True
 
 
 EXTENSION_KEY = "smtp_admin"

@@ -111,6 +111,7 @@ class SMTPAdmin:
             publish=publish,
             ring=bells.ring,
             after_commit=placement.after_commit,
+            hears=signals.is_heard,
         )
         app.before_request(bells.open)
         return State(

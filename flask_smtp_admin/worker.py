@@ -17,7 +17,8 @@ import sqlalchemy as sa
 
 from .core import Core
 from .delivery import breaker, carriers, claim, housekeeping
-from .delivery.journal import Journal
+from .delivery.crew import Crew
+from .delivery.journal import Entry, Journal, Written
 from .delivery.lane import BATCH, Lane
 from .delivery.lease import Clockwork, Leases, Pace
 from .delivery.presence import Presence
@@ -83,12 +84,11 @@ class Worker:
         self._rack = Rack()
         self._leases = Leases(self.pace.lease, self.pace.margin, self.pace.proof)
         self._clockwork = Clockwork(self.pace.distrust)
-        self._journal = Journal(core)
+        self._crew: Crew[Entry, Written] = Crew(Journal(core).write_all)
         self._stopped = threading.Event()
         self._ended = threading.Event()
         self._lock = threading.Lock()
         self._active: Counter[int] = Counter()
-        self._threads: set[threading.Thread] = set()
         self._rests_until: dict[int, float] = {}
         self._released = False
         self._sent_count = 0
@@ -191,10 +191,7 @@ class Worker:
     def _finish(self, heartbeat: threading.Thread | None) -> None:
         """Wait for the messages in hand, and leave everything tidy for others."""
         self._stopped.set()
-        with self._lock:
-            threads = list(self._threads)
-        for thread in threads:
-            thread.join()
+        self._crew.join()
         self._ended.set()
         self._rack.close()
         if heartbeat is not None:
@@ -261,19 +258,24 @@ class Worker:
         if self._alone:
             self._run_lane(carrier)
             return True
-        if self._start_thread(lambda: self._run_lane(carrier), "smtp-admin-lane", keep=True):
+        if self._start_in_crew(lambda: self._run_lane(carrier)):
             return True
         with self._lock:
             self._active[carrier.id] -= 1
         return False
 
-    def _start_thread(
-        self, target: Callable[[], None], name: str, *, keep: bool = False
-    ) -> threading.Thread | None:
+    def _start_in_crew(self, act: Callable[[], None]) -> bool:
+        try:
+            self._crew.start(act)
+        except (RuntimeError, OSError) as error:
+            logger.warning("No thread can be started for the sessions: %s", error)
+            return False
+        return True
+
+    def _start_thread(self, target: Callable[[], None], name: str) -> threading.Thread | None:
         """Start a thread; ``None`` when the interpreter is ending and gives out no more.
 
-        Daemon threads: a process that ends must not be kept by a long queue, and :meth:`stop` is
-        what makes them finish in order.
+        A daemon: a process that ends must not be kept by it.
         """
         thread = threading.Thread(target=target, name=name, daemon=True)
         try:
@@ -281,16 +283,13 @@ class Worker:
         except RuntimeError as error:
             logger.info("No thread can be started any more: %s", error)
             return None
-        if keep:
-            with self._lock:
-                self._threads = {one for one in self._threads if one.is_alive()} | {thread}
         return thread
 
     def _run_lane(self, carrier: Carrier) -> None:
         lane = Lane(
             self._core,
             carrier,
-            journal=self._journal,
+            crew=self._crew,
             rack=self._rack,
             leases=self._leases,
             worker=self._presence.name,
@@ -326,17 +325,10 @@ class Worker:
             return self._active.total() > 0
 
     def _close_idle_sessions(self) -> None:
-        """End sessions that nobody uses; in a thread, as a dead server takes its time."""
-        sessions = self._rack.stale()
-        if not sessions:
-            return
-
-        def close() -> None:
-            for session in sessions:
-                session.quit()
-
-        if self._start_thread(close, "smtp-admin-closing") is None:
-            close()
+        """End sessions that nobody uses."""
+        for session in self._rack.stale():
+            if not self._start_in_crew(session.quit):
+                session.abort()
 
     def _seconds_until_due(self) -> float:
         """Return how long to sleep: until a message or a probe is due, or the next sweep."""

@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 from flask_smtp_admin.errors import ConfigurationError, DeliveryRefused
 from flask_smtp_admin.smtp import (
+    BLOCKING,
     Endpoint,
     Envelope,
     Line,
@@ -23,6 +24,7 @@ from flask_smtp_admin.smtp import (
     Stage,
     Step,
     Transaction,
+    Waiter,
     judge,
 )
 
@@ -58,26 +60,27 @@ def register(name: str, deliver: Deliver, label: str = "") -> None:
     _deliveries[name] = deliver
 
 
-def session_for(driver: str, endpoint: Endpoint) -> Session:
+def session_for(driver: str, endpoint: Endpoint, waiter: Waiter = BLOCKING) -> Session:
     """Return a session that is not open yet.
 
+    :param waiter: how it waits for the other side. Default: by blocking the thread.
     :raises ConfigurationError: the host registers no driver of this name any more.
     """
     if driver == "smtp":
-        return Session(endpoint)
+        return Session(endpoint, waiter=waiter)
     if driver not in _deliveries:
         raise ConfigurationError(
             f"No driver {driver!r} is registered in this process. Register it when the "
             "application is made, or choose another driver for the connection."
         )
-    return DriverSession(endpoint, _deliveries[driver])
+    return DriverSession(endpoint, _deliveries[driver], waiter)
 
 
 class DriverSession(Session):
     """One delivery by a host's driver, in the form of a session. It serves one message."""
 
-    def __init__(self, endpoint: Endpoint, deliver: Deliver) -> None:
-        super().__init__(endpoint)
+    def __init__(self, endpoint: Endpoint, deliver: Deliver, waiter: Waiter) -> None:
+        super().__init__(endpoint, waiter=waiter)
         self._deliver = deliver
         self._said: tuple[Line, ...] = ()
         self._began = time.monotonic()
@@ -99,13 +102,17 @@ class DriverSession(Session):
             )
         self.transactions += 1
         try:
-            reply = Reply(250, (str(self._deliver(envelope, self.endpoint)),))
+            reply = Reply(250, (self._said_by_host(envelope),))
         except DeliveryRefused as refusal:
             reply = Reply(refusal.code, (str(refusal),))
         except Exception as error:
             logger.exception("A driver raised an exception.")
             reply = Reply(451, (f"The driver raised {type(error).__name__}: {error}",))
         return self._outcome(envelope, reply, False)
+
+    def _said_by_host(self, envelope: Envelope) -> str:
+        # The host's code blocks, for as long as it likes.
+        return str(self._waiter.aside(lambda: self._deliver(envelope, self.endpoint)))
 
     def _outcome(self, envelope: Envelope, reply: Reply, abandoned: bool) -> Transaction:
         verdict = judge(Stage.BODY, reply)

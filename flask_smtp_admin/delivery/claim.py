@@ -10,6 +10,7 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
+from ..bulk import Bulk
 from ..models import (
     Attempt,
     AttemptStatus,
@@ -23,7 +24,7 @@ from ..models import (
 from ..models.transition import move
 from ..outbox import read_body
 
-BULK_BODY_BYTES = 256 * 1024
+BULK_BODY_BYTES = 64 * 1024
 """Bodies up to this size are read with the claim, larger ones when their turn has come."""
 
 
@@ -137,61 +138,72 @@ def _due_numbers(
 
 
 def _load(connection: sa.Connection, numbers: list[int], token: str) -> list[Claimed]:
-    rows = connection.execute(
-        sa.select(*_COLUMNS).where(Message.id.in_(numbers), Message.lease_token == token)
-    ).mappings()
-    by_number = {row["id"]: row for row in rows}
-    small = [number for number, row in by_number.items() if row["size"] <= BULK_BODY_BYTES]
-    bodies = _small_bodies(connection, small)
-    pending: dict[int, list[ClaimedRecipient]] = {number: [] for number in by_number}
-    settled: dict[int, dict[RecipientStatus, int]] = {number: {} for number in by_number}
-    for row in connection.execute(
-        sa.select(Recipient.id, Recipient.message_id, Recipient.address, Recipient.status)
-        .where(Recipient.message_id.in_(by_number))
-        .order_by(Recipient.id)
-    ):
-        if row.status is RecipientStatus.PENDING:
-            pending[row.message_id].append(ClaimedRecipient(row.id, row.address))
+    pending: dict[int, list[ClaimedRecipient]] = {}
+    settled: dict[tuple[int, str], int] = {}
+    for number, message, address, status in _RECIPIENTS.every(connection, {"token": token}):
+        if status == RecipientStatus.PENDING.value:
+            pending.setdefault(message, []).append(ClaimedRecipient(number, address))
         else:
-            counts = settled[row.message_id]
-            counts[row.status] = counts.get(row.status, 0) + 1
-    return [
-        Claimed(
-            **by_number[number],
+            settled[message, status] = settled.get((message, status), 0) + 1
+    rows = _MESSAGES.every(connection, {"token": token, "bulk": BULK_BODY_BYTES})
+    loaded = {
+        row.id: Claimed(
+            id=row.id,
             lease_token=token,
-            recipients=tuple(pending[number]),
-            sent_before=settled[number].get(RecipientStatus.SENT, 0),
-            failed_before=settled[number].get(RecipientStatus.FAILED, 0),
-            body=bodies.get(number),
+            message_id=row.message_id,
+            sender=row.sender,
+            subject=row.subject,
+            subject_key=row.subject_key,
+            smtputf8=bool(row.smtputf8),
+            eight_bit=bool(row.eight_bit),
+            sensitive=bool(row.sensitive),
+            at_most_once=bool(row.at_most_once),
+            attempts_count=row.attempts_count,
+            max_attempts=row.max_attempts,
+            size=row.size,
+            recipients=tuple(pending.get(row.id, ())),
+            sent_before=settled.get((row.id, RecipientStatus.SENT.value), 0),
+            failed_before=settled.get((row.id, RecipientStatus.FAILED.value), 0),
+            body=row.content,
         )
-        for number in numbers
-        if number in by_number
-    ]
+        for row in rows
+    }
+    return [loaded[number] for number in numbers if number in loaded]
 
 
-_COLUMNS = (
-    Message.id,
-    Message.message_id,
-    Message.sender,
-    Message.subject,
-    Message.subject_key,
-    Message.smtputf8,
-    Message.eight_bit,
-    Message.sensitive,
-    Message.at_most_once,
-    Message.attempts_count,
-    Message.max_attempts,
-    Message.size,
-)
-
-
-def _small_bodies(connection: sa.Connection, numbers: list[int]) -> dict[int, bytes]:
-    rows = connection.execute(
-        sa.select(MessageBody.message_id, MessageBody.content).where(
-            MessageBody.message_id.in_(numbers)
-        )
+_TOKEN = sa.bindparam("token", type_=Message.lease_token.type)
+_MESSAGES = Bulk(
+    sa.select(
+        Message.id,
+        Message.message_id,
+        Message.sender,
+        Message.subject,
+        Message.subject_key,
+        Message.smtputf8,
+        Message.eight_bit,
+        Message.sensitive,
+        Message.at_most_once,
+        Message.attempts_count,
+        Message.max_attempts,
+        Message.size,
+        MessageBody.content,
     )
-    return {row.message_id: row.content for row in rows}
+    .outerjoin(
+        MessageBody,
+        sa.and_(
+            MessageBody.message_id == Message.id,
+            MessageBody.part == sa.literal_column("0"),
+            Message.size <= sa.bindparam("bulk", type_=Message.size.type),
+        ),
+    )
+    .where(Message.lease_token == _TOKEN)
+)
+_RECIPIENTS = Bulk(
+    sa.select(Recipient.id, Recipient.message_id, Recipient.address, Recipient.status)
+    .join(Message, Message.id == Recipient.message_id)
+    .where(Message.lease_token == _TOKEN)
+    .order_by(Recipient.id)
+)
 
 
 def renew(connection: sa.Connection, token: str, until: datetime) -> bool:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Any
 
-from ..models import FINAL, RecipientStatus
+from ..models import FINAL, RecipientStatus, Status
 from ..signals import Event
 from .breaker import Trouble
 from .claim import Claimed
@@ -59,6 +59,11 @@ def of_attempt(
             yield event("delivery_failed", outcome.address, outcome, final=lost)
     for outcome in decision.given_up:
         yield event("final_delivery_failed", outcome.address, outcome, final=True)
+
+
+def is_plain_success(decision: Decision) -> bool:
+    """Tell whether nothing but ``message_sent`` comes of it."""
+    return decision.status is Status.SENT and not decision.given_up
 
 
 def _differing(outcomes: Iterable[RecipientOutcome]) -> list[RecipientOutcome]:

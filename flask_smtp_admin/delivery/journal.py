@@ -1,13 +1,11 @@
 """What the lanes of a worker write, several of them in one transaction.
 
-Owns who commits: the lane that finds nobody committing writes for all that wait with it. So each
-lane still waits for its own outcome to be durable, and the cost of a commit is shared. Must not
-know sockets, nor what a lane does next.
+Owns the transaction: each lane waits for its own outcome to be durable, and the cost of a commit is
+shared. Must not know sockets, nor what a lane does next, nor who brings the lanes together.
 """
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -16,10 +14,12 @@ import sqlalchemy as sa
 
 from ..connections import note_success
 from ..core import Core
+from ..errors import OutboxUnavailable
 from ..signals import Event
 from . import breaker, claim, facts, record
 from .breaker import Trouble
 from .claim import Claimed
+from .decide import Decision
 from .lease import Lease
 from .record import Begin, Carrier, Done
 
@@ -61,85 +61,42 @@ class Written:
     released: int = 0
 
 
-@dataclass(eq=False)
-class _Waiting:
-    entry: Entry
-    written: Written | None = None
-    error: BaseException | None = None
-    turn: threading.Event = field(default_factory=threading.Event)
-
-    @property
-    def is_settled(self) -> bool:
-        return self.written is not None or self.error is not None
-
-
 class Journal:
-    """Writes entries of lanes that run at the same time. Thread-safe."""
+    """Writes entries of lanes. Thread-safe."""
 
     def __init__(self, core: Core) -> None:
         self._core = core
-        self._lock = threading.Lock()
-        self._queue: list[_Waiting] = []
-        self._is_committing = False
 
-    def write(self, entry: Entry) -> Written:
-        """Return once the entry is committed.
+    def write_all(self, entries: Sequence[Entry]) -> list[Written | BaseException]:
+        """Commit the entries, together where that can be done, and return what came of each.
 
-        :raises OutboxUnavailable: the database is away; whether it was committed is not known.
+        An error is that of its own entry: :class:`~flask_smtp_admin.errors.OutboxUnavailable` when
+        the database is away, and whether the entry was committed is not known.
         """
-        mine = _Waiting(entry)
-        with self._lock:
-            self._queue.append(mine)
-            leads = not self._is_committing
-            self._is_committing = True
-        if not leads:
-            mine.turn.wait()
-        if not mine.is_settled:
-            self._lead()
-        if mine.error is not None:
-            raise mine.error
-        assert mine.written is not None
-        return mine.written
-
-    def _lead(self) -> None:
-        """Commit for all that wait now, then hand over to one that has come meanwhile."""
-        with self._lock:
-            group, self._queue = self._queue, []
-        try:
-            self._commit(group)
-        finally:
-            with self._lock:
-                successor = self._queue[0] if self._queue else None
-                self._is_committing = successor is not None
-            for one in group:
-                one.turn.set()
-            if successor is not None:
-                successor.turn.set()
-
-    def _commit(self, group: Sequence[_Waiting]) -> None:
         # What may have been committed already needs a closer look, and so a transaction of its own.
-        together = [one for one in group if not one.entry.again]
-        apart = [one for one in group if one.entry.again]
-        if len(together) > 1:
-            try:
-                self._store(together)
-            except Exception:  # noqa: BLE001  (each is tried by itself, and meets its own error)
-                for one in together:
-                    one.entry = replace(one.entry, again=True)
-                apart += together
-        else:
-            apart += together
-        for one in apart:
-            try:
-                self._store([one])
-            except BaseException as error:  # noqa: BLE001  (raised where the lane waits)
-                one.error = error
+        together = [entry for entry in entries if not entry.again]
+        found = iter(self._together(together))
+        return [self._apart(entry) if entry.again else next(found) for entry in entries]
 
-    def _store(self, group: Sequence[_Waiting]) -> None:
+    def _together(self, entries: Sequence[Entry]) -> Sequence[Written | BaseException]:
+        if len(entries) < 2:
+            return [self._apart(entry) for entry in entries]
+        try:
+            return self._store(entries)
+        except OutboxUnavailable as error:
+            return [error] * len(entries)
+        except Exception:  # noqa: BLE001  (each is tried by itself, and meets its own error)
+            return [self._apart(replace(entry, again=True)) for entry in entries]
+
+    def _apart(self, entry: Entry) -> Written | BaseException:
+        try:
+            return self._store([entry])[0]
+        except BaseException as error:  # noqa: BLE001  (raised where the lane waits)
+            return error
+
+    def _store(self, entries: Sequence[Entry]) -> list[Written]:
         with self._core.database.write() as connection:
-            written = self._write(connection, [one.entry for one in group])
-        for one, its in zip(group, written, strict=True):
-            one.written = its
+            return self._write(connection, entries)
 
     # --- in the transaction ----------------------------------------------------------------------
 
@@ -165,7 +122,7 @@ class Journal:
         if not dones or not record.finish(connection, dones, now):
             return
         for entry, its in zip(entries, written, strict=True):
-            if entry.done is not None:
+            if entry.done is not None and self._is_of_interest(entry.done.decision):
                 its.events += facts.of_attempt(
                     entry.done.message,
                     entry.carrier,
@@ -174,6 +131,10 @@ class Journal:
                     now=now,
                     max_attempts=entry.max_attempts,
                 )
+
+    def _is_of_interest(self, decision: Decision) -> bool:
+        """Tell whether anybody would hear of it; most applications do not listen to successes."""
+        return not facts.is_plain_success(decision) or self._core.hears("message_sent")
 
     def _begin(
         self,

@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import count
@@ -23,11 +23,13 @@ import sqlalchemy as sa
 
 from ..core import Core
 from ..errors import OutboxUnavailable
+from ..signals import Event
 from ..smtp import Transaction
 from . import claim, housekeeping, record
 from .claim import Claimed
+from .crew import Crew
 from .decide import Decision, decide
-from .journal import Entry, Journal, Written
+from .journal import Entry, Written
 from .lease import Lease, Leases
 from .limits import allowance, others_sessions
 from .link import Link
@@ -53,7 +55,7 @@ CLAIM_TRIES = 2
 class Lane:
     """Delivers the due messages of one connection until there are none.
 
-    :param journal: what it writes with, shared by the lanes of a worker.
+    :param crew: those it takes turns with, and what it writes with.
     :param worker: the name under which attempts are recorded.
     :param stopping: asked before each message; ``True`` ends the lane after the one in hand.
     """
@@ -63,7 +65,7 @@ class Lane:
         core: Core,
         carrier: Carrier,
         *,
-        journal: Journal,
+        crew: Crew[Entry, Written],
         rack: Rack,
         leases: Leases,
         worker: str,
@@ -72,8 +74,8 @@ class Lane:
     ) -> None:
         self._core = core
         self._carrier = carrier
-        self._journal = journal
-        self._link = Link(carrier, rack, core.trial)
+        self._crew = crew
+        self._link = Link(carrier, rack, core.trial, crew)
         self._leases = leases
         self._worker = worker
         self._stopping = stopping
@@ -257,18 +259,27 @@ class Lane:
         while True:
             self._started_at = self._core.now()
             try:
-                written = self._journal.write(entry)
+                written = self._crew.write(entry)
                 break
             except OutboxUnavailable as error:
                 if not lease.holds() and (self._done is None or self._stopping()):
                     raise
                 logger.warning("The database did not take it, trying again: %s", error)
-            time.sleep(STORE_AGAIN_AFTER)
+            self._crew.sleep(STORE_AGAIN_AFTER)
             entry = replace(entry, again=True, following=following if lease.holds() else None)
         self._note_success()
-        for event in written.events:
-            self._core.publish(event)
+        self._tell(written.events)
         return written
+
+    def _tell(self, events: Sequence[Event]) -> None:
+        """Let the host's receivers know; they may take their time, which is this lane's alone."""
+        heard = [event for event in events if self._core.hears(event.code)]
+        if heard:
+            self._crew.aside(lambda: self._publish(heard))
+
+    def _publish(self, events: Sequence[Event]) -> None:
+        for event in events:
+            self._core.publish(event)
 
     def _note_success(self) -> None:
         """Remember what was written of the connection's health."""
@@ -301,7 +312,7 @@ class Lane:
                 if number == tries or not lease.holds():
                     raise
                 logger.warning("The database did not take it, trying again: %s", error)
-                time.sleep(STORE_AGAIN_AFTER)
+                self._crew.sleep(STORE_AGAIN_AFTER)
         raise AssertionError("The loop has no end of its own.")
 
     def _max_attempts(self, message: Claimed | None) -> int:

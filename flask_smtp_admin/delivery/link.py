@@ -21,6 +21,7 @@ from ..smtp import (
     Stage,
     Transaction,
     Verdict,
+    Waiter,
     judge,
 )
 from .claim import Claimed
@@ -51,11 +52,13 @@ class Unopened:
 class Link:
     """One session at a time to the server of a carrier."""
 
-    def __init__(self, carrier: Carrier, rack: Rack, trial: Trial) -> None:
+    def __init__(self, carrier: Carrier, rack: Rack, trial: Trial, waiter: Waiter) -> None:
         self._carrier = carrier
         self._rack = rack
         self._trial = trial
+        self._waiter = waiter
         self._session: Session | None = None
+        self._offered: Envelope | None = None
 
     @property
     def is_ready(self) -> bool:
@@ -88,13 +91,13 @@ class Link:
         """
         if self._trial.reply is not None:
             return _simulated(message, self._trial.reply)
-        envelope = _envelope(message, content)
         session = self._session
         assert session is not None
+        announced = self._offered if session.has_offered else None
+        envelope = announced or _envelope(message, content)
         was_kept = session.transactions > 0
-        transaction = session.send(
-            envelope, before_final_dot=before_final_dot, then=self._early(session, then)
-        )
+        self._offered = self._early(session, then)
+        transaction = session.send(envelope, before_final_dot=before_final_dot, then=self._offered)
         if was_kept and _is_stale(transaction):
             self.abort()
             unopened = self._open()
@@ -140,7 +143,7 @@ class Link:
         return session.usable and session.transactions < self._carrier.messages_per_session
 
     def _open(self) -> Unopened | None:
-        session = session_for(self._carrier.driver, self._carrier.endpoint)
+        session = session_for(self._carrier.driver, self._carrier.endpoint, self._waiter)
         try:
             session.open()
         except SessionError as error:

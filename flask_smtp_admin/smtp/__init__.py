@@ -27,10 +27,22 @@ from flask_smtp_admin.smtp.transaction import (
     SessionError,
     Transaction,
 )
+from flask_smtp_admin.smtp.waiting import (
+    BLOCKING,
+    READABLE,
+    WRITABLE,
+    Poller,
+    Waiter,
+    make_poller,
+    milliseconds,
+)
 
 __all__ = [
     "AUTH_MECHANISMS",
+    "BLOCKING",
     "ENCRYPTIONS",
+    "READABLE",
+    "WRITABLE",
     "Address",
     "Draft",
     "Endpoint",
@@ -42,6 +54,7 @@ __all__ = [
     "MailAddress",
     "Outcome",
     "Part",
+    "Poller",
     "ProbeReport",
     "RecipientResult",
     "Reply",
@@ -53,9 +66,12 @@ __all__ = [
     "TlsFacts",
     "Transaction",
     "Verdict",
+    "Waiter",
     "freeze",
     "judge",
     "judge_failure",
+    "make_poller",
+    "milliseconds",
     "probe",
     "read_address",
 ]

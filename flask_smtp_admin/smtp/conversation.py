@@ -24,15 +24,20 @@ class Command(NamedTuple):
 class Conversation:
     """A wire, its dialogue, and the time-outs of its endpoint.
 
-    Secrets are blanked in every reply that leaves here. ``challenge`` is the text of the last one
-    as it came: for decoding, never to be kept or shown.
+    Secrets are blanked in every reply that leaves here.
     """
 
     def __init__(self, wire: Wire, dialogue: Dialogue, endpoint: Endpoint) -> None:
         self.wire = wire
         self.dialogue = dialogue
         self.endpoint = endpoint
-        self.challenge = ""
+        self._last: Reply | None = None
+
+    @property
+    def challenge(self) -> str:
+        """The text of the last reply as it came: for decoding, never to be kept or shown."""
+        # A blanked base64 text cannot be decoded any more; what is made of it is blanked later.
+        return "" if self._last is None else self._last.text
 
     def ask(
         self,
@@ -60,18 +65,13 @@ class Conversation:
 
     def note(self, commands: Sequence[Command]) -> None:
         """Keep *commands*, which are being written or have been."""
-        for command in commands:
-            self.dialogue.note("C", command.line, command.stage)
+        self.dialogue.note_commands((command.line, command.stage) for command in commands)
 
     def reply(self, stage: Stage, *, timeout: float | None = None) -> Reply:
         """The next reply, within the reply time-out unless *timeout* (seconds) says otherwise."""
-        reply = self.wire.read_reply(timeout or self.endpoint.reply_timeout)
-        # A blanked base64 text cannot be decoded any more; what is made of it is blanked later.
-        self.challenge = reply.text
-        reply = self.dialogue.without_secrets(reply)
-        last = len(reply.lines) - 1
-        for index, text in enumerate(reply.lines):
-            self.dialogue.note("S", f"{reply.code}{'-' if index < last else ' '}{text}", stage)
+        self._last = self.wire.read_reply(timeout or self.endpoint.reply_timeout)
+        reply = self.dialogue.without_secrets(self._last)
+        self.dialogue.note_reply(reply, stage)
         return reply
 
     def arrived_reply(self, stage: Stage) -> Reply | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import ipaddress
+import os
 import socket
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -17,6 +18,12 @@ import idna
 
 from flask_smtp_admin.smtp.addresses import IPAddress, forbidden
 from flask_smtp_admin.smtp.failure import Failure, FailureMet
+from flask_smtp_admin.smtp.waiting import BLOCKING, Waiter
+
+# What connecting without blocking answers while it goes on, on POSIX and on Windows.
+_UNDERWAY = frozenset(
+    {errno.EINPROGRESS, errno.EWOULDBLOCK, getattr(errno, "WSAEWOULDBLOCK", errno.EWOULDBLOCK)}
+)
 
 
 class Target(NamedTuple):
@@ -91,6 +98,7 @@ def connect(
     timeout: float,
     clock: Callable[[], float],
     note: Callable[[str], None],
+    waiter: Waiter = BLOCKING,
 ) -> socket.socket:
     """A socket connected to the first of *targets* that answers, all within *timeout* seconds.
 
@@ -106,7 +114,7 @@ def connect(
         if share <= 0:
             break
         try:
-            sock = _connect_one(target, share)
+            sock = _connect_one(target, share, waiter)
         except OSError as error:
             met = FailureMet(_failure_of(error), f"{target.address}: {error.strerror or error}")
             note(f"{target.address}: {error.strerror or error}")
@@ -116,11 +124,14 @@ def connect(
     raise met
 
 
-def _connect_one(target: Target, timeout: float) -> socket.socket:
+def _connect_one(target: Target, timeout: float, waiter: Waiter) -> socket.socket:
     sock = socket.socket(target.family, socket.SOCK_STREAM)
     try:
-        sock.settimeout(timeout)
-        sock.connect(target.sockaddr)
+        sock.setblocking(False)
+        _raise(sock.connect_ex(target.sockaddr), underway=_UNDERWAY)
+        ready = waiter.until_ready(sock, timeout, to_write=True)
+        error = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        _raise(error if ready else errno.ETIMEDOUT)
         # Commands are small and each waits for its answer: waiting to fill a packet costs 40 ms.
         with contextlib.suppress(OSError):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -128,6 +139,11 @@ def _connect_one(target: Target, timeout: float) -> socket.socket:
         sock.close()
         raise
     return sock
+
+
+def _raise(number: int, underway: frozenset[int] = frozenset()) -> None:
+    if number and number not in underway:
+        raise OSError(number, os.strerror(number))
 
 
 def _failure_of(error: OSError) -> Failure:

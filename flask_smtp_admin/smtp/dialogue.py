@@ -7,7 +7,8 @@ server notes a blanked line here all the same. Message bytes never come here eit
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
 from typing import Literal, NamedTuple
 
 from flask_smtp_admin.smtp.reply import Reply, Stage, blanked
@@ -44,9 +45,28 @@ class Dialogue:
 
     def note(self, direction: Direction, text: str, stage: Stage) -> None:
         """Keep a line; one too long is cut when it is read."""
+        self._keep(self._clock(), direction, text, stage)
+
+    def note_commands(self, commands: Iterable[tuple[str, Stage]]) -> None:
+        """Keep lines that are written together."""
+        now = self._clock()
+        for text, stage in commands:
+            self._keep(now, "C", text, stage)
+
+    def note_reply(self, reply: Reply, stage: Stage) -> None:
+        """Keep the lines of a reply that is :meth:`without_secrets`."""
+        now = self._clock()
+        last = len(reply.lines) - 1
+        for index, text in enumerate(reply.lines):
+            self._keep(now, "S", f"{reply.code}{'-' if index < last else ' '}{text}", stage)
+
+    def _keep(self, now: float, direction: Direction, text: str, stage: Stage) -> None:
         # Before anything is cut off: half a secret would not be found.
-        text = blanked(text, self._secrets)
-        self._lines.append((self._clock(), direction, text[: MAX_LINE_CHARACTERS + 1], stage))
+        if self._secrets:
+            text = blanked(text, self._secrets)
+        if len(text) > MAX_LINE_CHARACTERS:
+            text = text[: MAX_LINE_CHARACTERS + 1]
+        self._lines.append((now, direction, text, stage))
         self._noted += 1
 
     def hide(self, secret: str) -> None:
@@ -65,7 +85,7 @@ class Dialogue:
     def since(self, mark: int = 0) -> tuple[Line, ...]:
         """The lines noted after *mark*, headed by a remark when some are no longer kept."""
         wanted = self._noted - mark
-        kept = list(self._lines)[-wanted:] if wanted > 0 else []
+        kept = list(islice(reversed(self._lines), wanted))[::-1] if wanted > 0 else []
         lines = [self._line(*entry) for entry in kept]
         missing = wanted - len(kept)
         if missing > 0 and lines:

@@ -12,7 +12,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 from flask_smtp_admin.smtp.text import visible
 
@@ -108,6 +108,8 @@ class Reply:
     @classmethod
     def from_wire(cls, code: int, lines: list[bytes]) -> Reply:
         r"""Decode the text of *lines* (UTF-8, anything else as ``\xNN``)."""
+        if len(lines) == 1:
+            return _of_one_line(code, lines[0])
         return cls(code, tuple(visible(line) for line in lines))
 
     def without(self, secrets: Sequence[str]) -> Reply:
@@ -151,6 +153,12 @@ class Reply:
 
     def __str__(self) -> str:
         return f"{self.code} {self.text}".rstrip()
+
+
+# Servers say the same few things all day.
+@lru_cache(maxsize=256)
+def _of_one_line(code: int, line: bytes) -> Reply:
+    return Reply(code, (visible(line),))
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property
 
 from flask_smtp_admin.smtp.conversation import Command, Conversation
 from flask_smtp_admin.smtp.failure import Failure, FailureMet, judge_failure
@@ -82,7 +83,7 @@ class Sending:
         try:
             if not self.offered and self._greeted_by_words():
                 return
-            self._negotiate(self._commands())
+            self._negotiate(self._commands)
         except FailureMet as met:
             self._lost(met)
         except Exception as error:
@@ -140,8 +141,9 @@ class Sending:
     def offer(self) -> bytes:
         """What to write to have it offered; :meth:`run` then begins with reading the replies."""
         self.offered = True
-        return _wire_form(self._commands())
+        return _wire_form(self._commands)
 
+    @cached_property
     def _commands(self) -> list[Command]:
         return [*self._mail_and_recipients(), Command(Stage.DATA, "DATA")]
 
@@ -388,7 +390,7 @@ def _weight(verdict: Verdict) -> tuple[bool, bool, bool]:
 def unsendable(envelope: Envelope, extensions: Mapping[str, str]) -> Failure | None:
     """Why *envelope* cannot be sent over a session with *extensions*, without asking the server."""
     addresses = (envelope.sender, *envelope.recipients)
-    if not envelope.recipients or any(_NOT_IN_PATH.search(address) for address in addresses):
+    if not envelope.recipients or any(map(_NOT_IN_PATH.search, addresses)):
         return Failure.BAD_ENVELOPE
     if "" in envelope.recipients:
         return Failure.BAD_ENVELOPE
@@ -407,8 +409,8 @@ def _wire_form(commands: list[Command]) -> bytes:
 
 def needs_smtputf8(envelope: Envelope) -> bool:
     """Whether RFC 6531 is needed: asked for, or an address is not ASCII."""
-    return envelope.smtputf8 or not all(
-        address.isascii() for address in (envelope.sender, *envelope.recipients)
+    return envelope.smtputf8 or not (
+        envelope.sender.isascii() and all(map(str.isascii, envelope.recipients))
     )
 
 

@@ -26,6 +26,7 @@ from flask_smtp_admin.smtp.transaction import (
     SessionError,
     Transaction,
 )
+from flask_smtp_admin.smtp.waiting import BLOCKING, Waiter
 from flask_smtp_admin.smtp.wire import Wire
 
 logger = logging.getLogger(__name__)
@@ -54,7 +55,7 @@ class Session:
     * ``transactions``: how many were begun.
 
     *clock* reads seconds that only grow. *pipelining* False writes command by command even when
-    the server offers PIPELINING, so that each stage has a time of its own.
+    the server offers PIPELINING, so that each stage has a time of its own. *waiter*: how to wait.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class Session:
         clock: Callable[[], float] = time.monotonic,
         *,
         pipelining: bool = True,
+        waiter: Waiter = BLOCKING,
     ) -> None:
         self.endpoint = endpoint
         self.transactions = 0
@@ -72,6 +74,7 @@ class Session:
         self.greeting: Reply | None = None
         self._clock = clock
         self._pipelining = pipelining
+        self._waiter = waiter
         self._deadline = clock() + endpoint.session_deadline
         self._dialogue = Dialogue(clock, auth.secrets_of(endpoint.username, endpoint.password))
         self._targets: tuple[dialer.Target, ...] = ()
@@ -140,8 +143,10 @@ class Session:
     def _resolve(self) -> None:
         self._deadline = self._clock() + self.endpoint.session_deadline
         endpoint = self.endpoint
-        self._targets = dialer.resolve(
-            endpoint.host, endpoint.port, allow_private=endpoint.allow_private
+        self._targets = self._waiter.aside(
+            lambda: dialer.resolve(
+                endpoint.host, endpoint.port, allow_private=endpoint.allow_private
+            )
         )
         addresses = ", ".join(target.address for target in self._targets)
         found = "an address already" if addresses == endpoint.host else addresses
@@ -153,8 +158,9 @@ class Session:
             timeout=self.endpoint.connect_timeout,
             clock=self._clock,
             note=self._remark,
+            waiter=self._waiter,
         )
-        self._wire = Wire(sock, self._clock, self._deadline)
+        self._wire = Wire(sock, self._clock, self._deadline, self._waiter)
         self._conversation = Conversation(self._wire, self._dialogue, self.endpoint)
 
     def _read_greeting(self) -> None:
@@ -295,7 +301,8 @@ class Session:
         self, envelope: Envelope, sending: Sending, way: Callable[[], None]
     ) -> Transaction:
         started, mark = self._clock(), self._dialogue.mark()
-        failure = unsendable(envelope, self.extensions)
+        # What has been offered was looked at before.
+        failure = None if sending.offered else unsendable(envelope, self.extensions)
         if failure is not None:
             return self._unsent(envelope, failure, started, mark)
         self.transactions += 1

@@ -1,13 +1,13 @@
 """Bytes to and from a server, bounded in time and memory whatever the server does.
 
-Owns the socket, the reading of whole replies and the deadlines. Must not know what a reply means.
-Every trouble leaves here as :class:`FailureMet`.
+Owns the socket, the reading of whole replies and the deadlines. Must not know what a reply means,
+nor who runs while it waits. Every trouble leaves here as :class:`FailureMet`.
 """
 
 from __future__ import annotations
 
 import contextlib
-import select
+import re
 import socket
 import ssl
 from collections.abc import Callable
@@ -15,6 +15,7 @@ from collections.abc import Callable
 from flask_smtp_admin.smtp.failure import Failure, FailureMet
 from flask_smtp_admin.smtp.reply import Reply
 from flask_smtp_admin.smtp.tls import TlsFacts, facts_of, failure_of, make_context
+from flask_smtp_admin.smtp.waiting import BLOCKING, Waiter
 
 MAX_REPLY_BYTES = 64 * 1024
 MAX_LINE_BYTES = 8 * 1024
@@ -22,14 +23,26 @@ PIECE_BYTES = 64 * 1024
 
 _RECEIVE_BYTES = 16 * 1024
 
+_FORM = re.compile(rb"[2-5][0-9]{2}(?:[ -]|\Z)")
+
+_NOT_YET = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
+
 
 class Wire:
     """A connected socket that speaks in replies. *deadline* (clock reading) ends everything."""
 
-    def __init__(self, sock: socket.socket, clock: Callable[[], float], deadline: float) -> None:
+    def __init__(
+        self,
+        sock: socket.socket,
+        clock: Callable[[], float],
+        deadline: float,
+        waiter: Waiter = BLOCKING,
+    ) -> None:
+        sock.setblocking(False)
         self._sock = sock
         self._clock = clock
         self._deadline = deadline
+        self._waiter = waiter
         self._buffer = bytearray()
         self.encrypted = False
 
@@ -60,29 +73,36 @@ class Wire:
         while position < len(view):
             if position >= piece_ends:
                 until, piece_ends = self._clock() + timeout, position + PIECE_BYTES
-            self._allow(until)
+            self._left(until)
             try:
                 position += self._sock.send(view[position : position + PIECE_BYTES])
             except OSError as error:
-                raise self._met(error, until) from error
+                self._wait_out(error, until, to_write=True)
 
     # ------------------------------------------------------------- reading
 
     def read_reply(self, timeout: float) -> Reply:
         """The next whole reply; *timeout* (seconds) is for all of it, not for each byte."""
         until = self._clock() + timeout
+        line = self._read_line(until)
+        _check_form(line, b"")
+        if line[3:4] != b"-":
+            return Reply.from_wire(int(line[:3]), [line[4:]])
+        return self._read_on(line, until)
+
+    def _read_on(self, line: bytes, until: float) -> Reply:
+        """The rest of a reply of several lines."""
         texts: list[bytes] = []
-        size, code = 0, b""
+        size, code = 0, line[:3]
         while True:
-            line = self._read_line(until)
             size += len(line) + 2
             if size > MAX_REPLY_BYTES:
                 raise FailureMet(Failure.REPLY_TOO_LONG, f"more than {MAX_REPLY_BYTES} bytes")
-            _check_form(line, code)
-            code = line[:3]
             texts.append(line[4:])
             if line[3:4] != b"-":
                 return Reply.from_wire(int(code), texts)
+            line = self._read_line(until)
+            _check_form(line, code)
 
     def _read_line(self, until: float) -> bytes:
         searched = 0
@@ -98,26 +118,30 @@ class Wire:
             self._buffer += self._receive(until)
 
     def _receive(self, until: float) -> bytes:
-        self._allow(until)
-        try:
-            data = self._sock.recv(_RECEIVE_BYTES)
-        except OSError as error:
-            raise self._met(error, until) from error
-        if not data:
-            raise FailureMet(Failure.CLOSED)
-        return data
+        # TLS may hold words that have come already, which the socket knows nothing of.
+        if not self._pending():
+            self._wait(until, to_write=False)
+        while True:
+            try:
+                data = self._sock.recv(_RECEIVE_BYTES)
+            except OSError as error:
+                self._wait_out(error, until, to_write=False)
+                continue
+            if not data:
+                raise FailureMet(Failure.CLOSED)
+            return data
+
+    def _pending(self) -> bool:
+        return self.encrypted and isinstance(self._sock, ssl.SSLSocket) and self._sock.pending() > 0
 
     def interrupted(self) -> bool:
         """Whether the server said something, or went away, without being asked. Does not wait."""
         if self._buffer:
             return True
-        if not _readable(self._sock):
-            return False
-        # Readable need not mean words: TLS 1.3 servers send session tickets by themselves.
-        self._sock.settimeout(0)
         try:
             data = self._sock.recv(_RECEIVE_BYTES)
-        except (BlockingIOError, ssl.SSLWantReadError):
+        # A socket that is readable need not have words: TLS 1.3 servers send session tickets.
+        except _NOT_YET:
             return False
         except OSError:
             return True
@@ -143,7 +167,7 @@ class Wire:
             raise FailureMet(Failure.TLS_INJECTED, "bytes after the reply to STARTTLS")
         context = make_context(ca_certificate)
         until = self._clock() + timeout
-        self._allow(until)
+        self._left(until)
         try:
             # wrap_socket would leave a socket that was reset meanwhile open, so ask first.
             self._sock.getpeername()
@@ -151,8 +175,7 @@ class Wire:
                 self._sock, server_hostname=hostname, do_handshake_on_connect=False
             )
             self._sock = tls
-            # Bounded as a whole: ssl counts the time-out over all reads and writes of it.
-            tls.do_handshake()
+            self._shake_hands(tls, until)
         except ssl.SSLError as error:
             raise failure_of(error, implicit=implicit) from error
         except ValueError as error:  # a host name that no certificate can be for
@@ -162,14 +185,38 @@ class Wire:
         self.encrypted = True
         return facts_of(tls)
 
+    def _shake_hands(self, tls: ssl.SSLSocket, until: float) -> None:
+        while True:
+            try:
+                tls.do_handshake()
+            except ssl.SSLWantReadError:
+                self._wait(until, to_write=False)
+            except ssl.SSLWantWriteError:
+                self._wait(until, to_write=True)
+            else:
+                return
+
     # ------------------------------------------------------------- time
 
-    def _allow(self, until: float) -> None:
-        """Let the next system call take until *until* or the deadline, whichever is first."""
+    def _left(self, until: float) -> float:
+        """The seconds until *until* or the deadline, whichever is first."""
         left = min(until, self._deadline) - self._clock()
         if left <= 0:
             raise self._late(until)
-        self._sock.settimeout(left)
+        return left
+
+    def _wait(self, until: float, *, to_write: bool) -> None:
+        if not self._waiter.until_ready(self._sock, self._left(until), to_write=to_write):
+            raise self._late(until)
+
+    def _wait_out(self, error: OSError, until: float, *, to_write: bool) -> None:
+        """Wait, if that is all that *error* asks for; else say what it means."""
+        if not isinstance(error, _NOT_YET):
+            raise self._met(error, until) from error
+        # TLS may have to read before it can write, and the other way round.
+        if isinstance(error, ssl.SSLError):
+            to_write = isinstance(error, ssl.SSLWantWriteError)
+        self._wait(until, to_write=to_write)
 
     def _late(self, until: float) -> FailureMet:
         return FailureMet(Failure.DEADLINE if self._deadline <= until else Failure.TIMED_OUT)
@@ -186,19 +233,8 @@ class Wire:
 
 def _check_form(line: bytes, code: bytes) -> None:
     """RFC 5321 section 4.2: three digits, then a hyphen, a space or nothing; one code a reply."""
+    if _FORM.match(line) and (not code or line.startswith(code)):
+        return
     if line[:2] in {b"\x16\x03", b"\x15\x03"}:
         raise FailureMet(Failure.TLS_EXPECTED, "the server sent a TLS record")
-    digits = line[:3]
-    well_formed = len(digits) == 3 and digits.isdigit() and b"2" <= digits[:1] <= b"5"
-    if not well_formed or line[3:4] not in {b"-", b" ", b""} or (code and digits != code):
-        raise FailureMet(Failure.NONSENSE, "a line that is not part of a reply")
-
-
-def _readable(sock: socket.socket) -> bool:
-    if isinstance(sock, ssl.SSLSocket) and sock.pending():
-        return True
-    if hasattr(select, "poll"):
-        poller = select.poll()
-        poller.register(sock, select.POLLIN)
-        return bool(poller.poll(0))
-    return bool(select.select([sock], [], [], 0)[0])  # pragma: no cover - Windows
+    raise FailureMet(Failure.NONSENSE, "a line that is not part of a reply")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -18,7 +18,6 @@ from flask_smtp_admin.errors import OutboxUnavailable
 from flask_smtp_admin.models import Attempt, Connection, Message
 from tests.delivery.bench import Bench
 from tests.servers.catchall import CatchAll
-from tests.waiting import wait_until
 
 SECONDS = timedelta(seconds=45)
 
@@ -35,55 +34,21 @@ def an_entry(bench: Bench, carrier: Carrier, worker: str = "me", **more: Any) ->
     return Entry(carrier, lease, worker, bench.clock(), 9, **more)
 
 
-def write_together(
-    monkeypatch: pytest.MonkeyPatch, journal: Journal, entries: Sequence[Entry]
-) -> list[Written | BaseException]:
-    """Write entries that come while another one is being committed."""
-    original: Callable[..., Any] = journal._write
-    first_is_in, may_go_on = threading.Event(), threading.Event()
-
-    def waiting(connection: Any, some: Sequence[Entry]) -> list[Written]:
-        if not first_is_in.is_set():
-            first_is_in.set()
-            may_go_on.wait()
-        return list(original(connection, some))
-
-    monkeypatch.setattr(journal, "_write", waiting)
-    found: list[Any] = [None] * len(entries)
-
-    def write(number: int) -> None:
-        try:
-            found[number] = journal.write(entries[number])
-        except Exception as error:  # noqa: BLE001  (looked at by the test)
-            found[number] = error
-
-    threads = [threading.Thread(target=write, args=(n,)) for n in range(len(entries))]
-    threads[0].start()
-    first_is_in.wait()
-    for thread in threads[1:]:
-        thread.start()
-    wait_until(lambda: len(journal._queue) == len(entries) - 1)
-    may_go_on.set()
-    for thread in threads:
-        thread.join()
-    return found
-
-
-def test_lanes_that_wait_are_written_in_one_transaction(
+def test_what_lanes_want_written_is_written_in_one_transaction(
     bench: Bench, carrier: Carrier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     journal = Journal(bench.core)
     groups: list[int] = []
     store = journal._store
 
-    def counted(group: Any) -> None:
-        groups.append(len(group))
-        store(group)
+    def counted(entries: Sequence[Entry]) -> list[Written]:
+        groups.append(len(entries))
+        return store(entries)
 
     monkeypatch.setattr(journal, "_store", counted)
-    found = write_together(monkeypatch, journal, [an_entry(bench, carrier) for _ in range(5)])
+    found = journal.write_all([an_entry(bench, carrier) for _ in range(5)])
     assert all(isinstance(one, Written) for one in found)
-    assert groups == [1, 4]
+    assert groups == [5]
 
 
 def test_an_entry_that_cannot_be_written_harms_only_itself(
@@ -99,7 +64,7 @@ def test_an_entry_that_cannot_be_written_harms_only_itself(
 
     monkeypatch.setattr(Journal, "_note_health", stumble)
     entries = [an_entry(bench, carrier, name) for name in ("a", "b", "bad", "c")]
-    found = write_together(monkeypatch, journal, entries)
+    found = journal.write_all(entries)
     assert [type(one) for one in found] == [Written, Written, LookupError, Written]
 
 
@@ -112,7 +77,7 @@ def test_a_database_that_is_away_is_told_to_all_of_them(
         raise OutboxUnavailable("away")
 
     monkeypatch.setattr(Journal, "_note_health", away)
-    found = write_together(monkeypatch, journal, [an_entry(bench, carrier) for _ in range(3)])
+    found = journal.write_all([an_entry(bench, carrier) for _ in range(3)])
     assert [type(one) for one in found] == [OutboxUnavailable] * 3
 
 
@@ -130,7 +95,7 @@ def _claimed(bench: Bench, carrier: Carrier, lease: Lease) -> claim.Claimed:
 
 
 def test_a_message_that_was_taken_over_is_not_begun_and_its_neighbours_are(
-    each_bench: Bench, catchall: CatchAll, monkeypatch: pytest.MonkeyPatch
+    each_bench: Bench, catchall: CatchAll
 ) -> None:
     bench = each_bench
     carrier = carriers.find(bench.core, bench.connection(catchall))
@@ -145,9 +110,7 @@ def test_a_message_that_was_taken_over_is_not_begun_and_its_neighbours_are(
         an_entry(bench, carrier, lease=lease, following=message)
         for lease, message in zip(leases, claimed, strict=True)
     ]
-    found = write_together(monkeypatch, Journal(bench.core), [an_entry(bench, carrier), *entries])[
-        1:
-    ]
+    found = Journal(bench.core).write_all(entries)
 
     assert [getattr(one, "began", one) for one in found] == [True, False, True]
     begun = {row.message_id: row.lease_token for row in bench.attempts()}
@@ -164,17 +127,20 @@ def test_a_commit_whose_answer_got_lost_leaves_one_attempt_a_message(
     journal = Journal(bench.core)
     store = journal._store
 
-    def lose_the_answer(group: Any) -> None:
-        store(group)
+    def lose_the_answer(group: Sequence[Entry]) -> list[Written]:
+        written = store(group)
         if len(group) > 1:
             raise OutboxUnavailable("the link broke after COMMIT")
+        return written
 
     monkeypatch.setattr(journal, "_store", lose_the_answer)
     entries = [
         an_entry(bench, carrier, lease=lease, following=message)
         for lease, message in zip(leases, claimed, strict=True)
     ]
-    found = write_together(monkeypatch, journal, [an_entry(bench, carrier), *entries])[1:]
+    lost = journal.write_all(entries)
+    assert [type(one) for one in lost] == [OutboxUnavailable] * 3
+    found = journal.write_all([replace(entry, again=True) for entry in entries])
 
     assert [getattr(one, "began", one) for one in found] == [True, True, True]
     assert sorted(row.message_id for row in bench.attempts()) == [one.id for one in claimed]
@@ -201,6 +167,8 @@ def test_a_connection_that_was_switched_off_begins_nothing(bench: Bench, carrier
     message = _claimed(bench, carrier, lease)
     bench.change(Connection, enabled=False)
     entry = an_entry(bench, carrier, lease=lease, following=message)
-    assert Journal(bench.core).write(entry).began is None
+    [found] = Journal(bench.core).write_all([entry])
+    assert isinstance(found, Written)
+    assert found.began is None
     with bench.engine.connect() as connection:
         assert connection.scalar(sa.select(sa.func.count()).select_from(Attempt)) == 0

@@ -1,0 +1,318 @@
+"""Many lanes in one thread, each going on whenever what it waits for is there.
+
+Owns the taking of turns: a lane that waits for its server, or for its outcome to be written, lets
+the others go on. What the lanes want written is written for all of them together, as soon as none
+of them has anything else to do. Must not know what a lane does, nor what it has written.
+
+One thread, since threads would spend more time on waking each other than on the messages: Python
+runs one of them at a time anyway. Each lane runs in a greenlet, so that it reads like any other
+code. A call that blocks, to the database above all, keeps the whole crew waiting.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+import socket
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextvars import copy_context
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+from greenlet import getcurrent, greenlet
+
+from ..smtp import BLOCKING, READABLE, WRITABLE, Poller, make_poller, milliseconds
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+Wish = TypeVar("Wish")
+Answer = TypeVar("Answer")
+
+WriteAll = Callable[[Sequence[Wish]], Sequence[Answer | BaseException]]
+"""Writes what several lanes want and returns an answer for each; an error is raised in its lane."""
+
+_FOREVER = math.inf
+
+
+@dataclass(eq=False)
+class _Turn:
+    """A lane that can go on: with a value, or with an error raised where it waits."""
+
+    lane: greenlet
+    value: Any = None
+    error: BaseException | None = None
+
+
+@dataclass(eq=False)
+class _Waiting:
+    lane: greenlet
+    until: float
+
+
+@dataclass
+class _Shift(Generic[Wish]):
+    """What the thread of a crew works with, from its start to its end."""
+
+    wake_reader: socket.socket
+    wake_writer: socket.socket
+    poller: Poller = field(default_factory=make_poller)
+    loop: greenlet | None = None
+    """Where the lanes hand over to; ``None`` until the thread has begun."""
+    waiting: dict[int, _Waiting] = field(default_factory=dict)
+    sleeping: list[_Waiting] = field(default_factory=list)
+    wishes: list[tuple[greenlet, Wish]] = field(default_factory=list)
+    lanes: set[greenlet] = field(default_factory=set)
+    next_timer: float = _FOREVER
+
+    def close(self) -> None:
+        """Give back what it took to wake the thread."""
+        self.wake_reader.close()
+        self.wake_writer.close()
+
+
+class Crew(Generic[Wish, Answer]):
+    """Runs lanes in a thread that is there as long as there are any. Thread-safe.
+
+    What is no lane of the crew may call everything, too: it blocks then, as one would expect.
+
+    :param write_all: called in the crew's thread.
+    """
+
+    def __init__(self, write_all: WriteAll[Wish, Answer], *, name: str = "smtp-admin-crew") -> None:
+        self._write_all = write_all
+        self._name = name
+        self._lock = threading.Lock()
+        self._ready: deque[_Turn | Callable[[], object]] = deque()
+        self._thread: threading.Thread | None = None
+        self._shift: _Shift[Wish] | None = None
+
+    # --- for whoever starts lanes ---------------------------------------------------------------
+
+    def start(self, lane: Callable[[], object]) -> None:
+        """Have the crew run ``lane``, which must not raise.
+
+        :raises RuntimeError: the interpreter is ending and gives out no more threads.
+        :raises OSError: the process has as many files open as it may.
+        """
+        with self._lock:
+            self._ready.append(lane)
+            if self._shift is not None:
+                self._wake()
+                return
+            try:
+                self._begin()
+            except BaseException:
+                self._ready.pop()
+                raise
+
+    def _begin(self) -> None:
+        shift: _Shift[Wish] = _Shift(*socket.socketpair())
+        # A daemon: a process that ends must not be kept by a long queue.
+        thread = threading.Thread(target=self._work, args=(shift,), name=self._name, daemon=True)
+        self._shift, self._thread = shift, thread
+        try:
+            thread.start()
+        except BaseException:
+            self._shift = self._thread = None
+            shift.close()
+            raise
+
+    def join(self) -> None:
+        """Wait until there is no lane any more."""
+        with self._lock:
+            thread = self._thread
+        if thread is not None:
+            thread.join()
+
+    # --- for lanes --------------------------------------------------------------------------------
+
+    def until_ready(self, sock: socket.socket, seconds: float, *, to_write: bool) -> bool:
+        """Let others go on until the socket is ready; ``False``: the time is over."""
+        shift = self._here()
+        if shift is None:
+            return BLOCKING.until_ready(sock, seconds, to_write=to_write)
+        number = sock.fileno()
+        shift.poller.register(number, WRITABLE if to_write else READABLE)
+        until = time.monotonic() + seconds
+        shift.waiting[number] = _Waiting(getcurrent(), until)
+        shift.next_timer = min(shift.next_timer, until)
+        return bool(_switch(shift))
+
+    def sleep(self, seconds: float) -> None:
+        """Let others go on for so long."""
+        shift = self._here()
+        if shift is None:
+            time.sleep(seconds)
+            return
+        until = time.monotonic() + seconds
+        shift.sleeping.append(_Waiting(getcurrent(), until))
+        shift.next_timer = min(shift.next_timer, until)
+        _switch(shift)
+
+    def write(self, wish: Wish) -> Answer:
+        """Return once it is written, together with what others want written at this time."""
+        shift = self._here()
+        if shift is None:
+            [answer] = self._write_all([wish])
+            if isinstance(answer, BaseException):
+                raise answer
+            return answer
+        shift.wishes.append((getcurrent(), wish))
+        answered: Answer = _switch(shift)
+        return answered
+
+    def aside(self, act: Callable[[], T]) -> T:
+        """Let others go on while another thread does something that blocks."""
+        shift = self._here()
+        if shift is None:
+            return act()
+        turn = _Turn(getcurrent())
+
+        def work() -> None:
+            try:
+                turn.value = act()
+            except BaseException as error:  # noqa: BLE001  (raised in the lane)
+                turn.error = error
+            with self._lock:
+                self._ready.append(turn)
+                self._wake()
+
+        try:
+            threading.Thread(target=work, name="smtp-admin-aside", daemon=True).start()
+        except RuntimeError:  # the interpreter is ending
+            return act()
+        result: T = _switch(shift)
+        return result
+
+    def _here(self) -> _Shift[Wish] | None:
+        """Return the shift if it is a lane of this crew that asks."""
+        shift = self._shift
+        return shift if shift is not None and getcurrent().parent is shift.loop else None
+
+    def _wake(self) -> None:
+        if self._shift is not None:
+            with contextlib.suppress(BlockingIOError):  # it is being woken already
+                self._shift.wake_writer.send(b"!")
+
+    # --- the thread ---------------------------------------------------------------------------------
+
+    def _work(self, shift: _Shift[Wish]) -> None:
+        for end in (shift.wake_reader, shift.wake_writer):
+            end.setblocking(False)
+        shift.poller.register(shift.wake_reader.fileno(), READABLE)
+        shift.loop = getcurrent()
+        try:
+            while not self._is_over(shift):
+                self._turn(shift)
+        except BaseException:
+            logger.exception("The crew failed; its lanes end.")
+            self._give_up(shift)
+        finally:
+            shift.close()
+
+    def _is_over(self, shift: _Shift[Wish]) -> bool:
+        if shift.lanes or self._ready:
+            return False
+        with self._lock:
+            if self._ready:
+                return False
+            self._thread = self._shift = None
+            return True
+
+    def _turn(self, shift: _Shift[Wish]) -> None:
+        """Let everybody go on who can; then write; then wait."""
+        while self._ready:
+            self._go_on(shift, self._ready.popleft())
+        # Somebody may have got an answer meanwhile, whose outcome is then written with the others'.
+        if self._look(shift, 0.0):
+            return
+        if shift.wishes:
+            self._write(shift)
+        elif shift.lanes:
+            self._look(shift, shift.next_timer - time.monotonic())
+
+    def _go_on(self, shift: _Shift[Wish], turn: _Turn | Callable[[], object]) -> None:
+        if not isinstance(turn, _Turn):
+            lane = greenlet(turn)
+            # Whatever is set for this thread, a context of the application say, holds in its lanes.
+            lane.gr_context = copy_context()
+            shift.lanes.add(lane)
+            lane.switch()
+        elif turn.lane not in shift.lanes:
+            return  # of a crew that failed; what it did aside came to its end all the same
+        else:
+            lane = turn.lane
+            if turn.error is None:
+                lane.switch(turn.value)
+            else:
+                lane.throw(turn.error)
+        if lane.dead:
+            shift.lanes.discard(lane)
+
+    def _write(self, shift: _Shift[Wish]) -> None:
+        wishes, shift.wishes = shift.wishes, []
+        answers: Sequence[Answer | BaseException]
+        try:
+            answers = self._write_all([wish for _, wish in wishes])
+        except BaseException as error:  # noqa: BLE001  (raised in the lanes)
+            answers = [error] * len(wishes)
+        for (lane, _), answer in zip(wishes, answers, strict=True):
+            if isinstance(answer, BaseException):
+                self._ready.append(_Turn(lane, error=answer))
+            else:
+                self._ready.append(_Turn(lane, value=answer))
+
+    def _look(self, shift: _Shift[Wish], seconds: float) -> bool:
+        """See who can go on, waiting so many seconds at most; tell whether there is anybody."""
+        endless = seconds == _FOREVER
+        for number, _ in shift.poller.poll(None if endless else milliseconds(seconds)):
+            waiting = shift.waiting.pop(number, None)
+            if waiting is not None:
+                shift.poller.unregister(number)
+                self._ready.append(_Turn(waiting.lane, value=True))
+            else:
+                _empty(shift.wake_reader)
+        # Only now: who was ready when the thread was busy elsewhere is not late.
+        if time.monotonic() >= shift.next_timer:
+            self._end_waits(shift)
+        return bool(self._ready)
+
+    def _end_waits(self, shift: _Shift[Wish]) -> None:
+        now = time.monotonic()
+        for number in [number for number, one in shift.waiting.items() if one.until <= now]:
+            shift.poller.unregister(number)
+            self._ready.append(_Turn(shift.waiting.pop(number).lane, value=False))
+        for one in [one for one in shift.sleeping if one.until <= now]:
+            shift.sleeping.remove(one)
+            self._ready.append(_Turn(one.lane))
+        times = [one.until for one in (*shift.waiting.values(), *shift.sleeping)]
+        shift.next_timer = min(times, default=_FOREVER)
+
+    def _give_up(self, shift: _Shift[Wish]) -> None:
+        """End every lane, so that nobody counts on them any longer."""
+        with self._lock:
+            turns = list(self._ready)
+            self._ready.clear()
+            self._thread = self._shift = None
+        # Outside the shift everything blocks, and so comes to its end.
+        for turn in turns:
+            if not isinstance(turn, _Turn):
+                turn()
+        for lane in shift.lanes:
+            lane.throw()  # GreenletExit, which no lane takes for an error of its message
+
+
+def _switch(shift: _Shift[Wish]) -> Any:
+    assert shift.loop is not None
+    return shift.loop.switch()
+
+
+def _empty(reader: socket.socket) -> None:
+    with contextlib.suppress(BlockingIOError):
+        while reader.recv(4096):
+            pass

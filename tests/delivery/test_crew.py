@@ -1,0 +1,294 @@
+"""Many lanes take turns in one thread, and what they want written is written together."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+import pytest
+
+from flask_smtp_admin.delivery.crew import Crew
+
+LONG = 60.0
+
+
+@pytest.fixture
+def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        yield ours, theirs
+
+
+def noting(groups: list[list[str]]) -> Crew[str, str]:
+    def write_all(wishes: Sequence[str]) -> list[str | BaseException]:
+        groups.append(list(wishes))
+        return [wish.upper() for wish in wishes]
+
+    return Crew(write_all)
+
+
+def all_at_once(crew: Crew[str, str], *lanes: Callable[[], object]) -> None:
+    """Start the lanes from within the crew, so that they begin side by side; wait for their end."""
+
+    def begin() -> None:
+        for lane in lanes:
+            crew.start(lane)
+
+    crew.start(begin)
+    crew.join()
+
+
+def fill(sock: socket.socket) -> None:
+    with contextlib.suppress(BlockingIOError):
+        while sock.send(b"x" * 65536):
+            pass
+
+
+def test_what_lanes_want_at_the_same_time_is_written_together() -> None:
+    groups: list[list[str]] = []
+    crew = noting(groups)
+    answers: list[str] = []
+
+    def lane(name: str) -> Callable[[], None]:
+        return lambda: answers.extend([crew.write(name), crew.write(name + name)])
+
+    all_at_once(crew, lane("a"), lane("b"), lane("c"))
+    assert groups == [["a", "b", "c"], ["aa", "bb", "cc"]]
+    assert sorted(answers) == ["A", "AA", "B", "BB", "C", "CC"]
+
+
+def test_a_lane_that_waits_for_its_server_does_not_hold_the_others(
+    pair: tuple[socket.socket, socket.socket],
+) -> None:
+    ours, theirs = pair
+    groups: list[list[str]] = []
+    crew = noting(groups)
+    seen: list[object] = []
+
+    def waits() -> None:
+        seen.append(crew.until_ready(ours, LONG, to_write=False))
+        seen.append(ours.recv(10))
+
+    def answers() -> None:
+        crew.write("other")
+        theirs.send(b"250")
+
+    all_at_once(crew, waits, answers)
+    assert seen == [True, b"250"]
+    assert groups == [["other"]]
+
+
+def test_a_wait_ends_when_its_time_is_over(pair: tuple[socket.socket, socket.socket]) -> None:
+    crew = noting([])
+    seen: list[bool] = []
+    all_at_once(crew, lambda: seen.append(crew.until_ready(pair[0], 0.01, to_write=False)))
+    assert seen == [False]
+
+
+def test_who_was_ready_while_the_thread_was_busy_is_not_late(
+    pair: tuple[socket.socket, socket.socket],
+) -> None:
+    ours, theirs = pair
+    seen: list[bool] = []
+    ends: list[float] = []
+
+    def slow(wishes: Sequence[str]) -> list[str | BaseException]:
+        theirs.send(b"250")
+        while time.monotonic() < ends[0]:
+            pass
+        return list(wishes)
+
+    crew: Crew[str, str] = Crew(slow)
+
+    def waits() -> None:
+        ends.append(time.monotonic() + 0.02)
+        seen.append(crew.until_ready(ours, 0.01, to_write=False))
+
+    all_at_once(crew, waits, lambda: crew.write("x"))
+    assert seen == [True]
+
+
+def test_a_socket_is_waited_for_until_it_can_be_written_to(
+    pair: tuple[socket.socket, socket.socket],
+) -> None:
+    ours, theirs = pair
+    ours.setblocking(False)
+    crew = noting([])
+    seen: list[bool] = []
+
+    def fills() -> None:
+        fill(ours)
+        seen.append(crew.until_ready(ours, 0.01, to_write=True))
+        crew.start(empties)
+        seen.append(crew.until_ready(ours, LONG, to_write=True))
+
+    def empties() -> None:
+        theirs.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            while theirs.recv(65536):
+                pass
+
+    all_at_once(crew, fills)
+    assert seen == [False, True]
+
+
+def test_what_blocks_is_done_aside_while_others_go_on() -> None:
+    groups: list[list[str]] = []
+    crew = noting(groups)
+    may_return = threading.Event()
+    seen: list[str] = []
+
+    def blocks() -> None:
+        seen.append(crew.aside(lambda: "back" if may_return.wait(LONG) else "late"))
+
+    def goes_on() -> None:
+        crew.write("meanwhile")
+        may_return.set()
+
+    all_at_once(crew, blocks, goes_on)
+    assert (seen, groups) == (["back"], [["meanwhile"]])
+
+
+def test_an_error_aside_is_raised_in_its_lane() -> None:
+    crew = noting([])
+    seen: list[str] = []
+
+    def fails() -> int:
+        raise LookupError("no such name")
+
+    def lane() -> None:
+        try:
+            crew.aside(fails)
+        except LookupError as error:
+            seen.append(str(error))
+
+    all_at_once(crew, lane)
+    assert seen == ["no such name"]
+
+
+def test_an_answer_that_is_an_error_is_raised_in_its_own_lane_only() -> None:
+    def write_all(wishes: Sequence[str]) -> list[str | BaseException]:
+        return [ValueError(wish) if wish == "bad" else wish for wish in wishes]
+
+    crew: Crew[str, str] = Crew(write_all)
+    seen: dict[str, str] = {}
+
+    def lane(name: str) -> Callable[[], None]:
+        def run() -> None:
+            try:
+                seen[name] = crew.write(name)
+            except ValueError:
+                seen[name] = "refused"
+
+        return run
+
+    all_at_once(crew, lane("good"), lane("bad"))
+    assert seen == {"good": "good", "bad": "refused"}
+
+
+def test_an_error_of_all_is_raised_in_each() -> None:
+    def write_all(_: Sequence[str]) -> list[str | BaseException]:
+        raise OSError("no disk")
+
+    crew: Crew[str, str] = Crew(write_all)
+    seen: list[str] = []
+
+    def lane() -> None:
+        try:
+            crew.write("x")
+        except OSError as error:
+            seen.append(str(error))
+
+    all_at_once(crew, lane, lane)
+    assert seen == ["no disk", "no disk"]
+
+
+def test_sleepers_wake_in_the_order_of_their_time() -> None:
+    crew = noting([])
+    order: list[str] = []
+
+    def lane(name: str, seconds: float) -> Callable[[], None]:
+        def run() -> None:
+            crew.sleep(seconds)
+            order.append(name)
+
+        return run
+
+    all_at_once(crew, lane("later", 0.03), lane("sooner", 0.01))
+    assert order == ["sooner", "later"]
+
+
+def test_the_thread_ends_with_its_last_lane_and_comes_back() -> None:
+    groups: list[list[str]] = []
+    crew = noting(groups)
+    threads: list[threading.Thread] = []
+
+    def lane() -> None:
+        threads.append(threading.current_thread())
+        crew.write("x")
+
+    for _ in range(2):
+        all_at_once(crew, lane)
+    assert len(groups) == 2
+    assert not any(thread.is_alive() for thread in threads)
+
+
+def test_lanes_started_from_many_threads_all_run() -> None:
+    groups: list[list[str]] = []
+    crew = noting(groups)
+
+    def start() -> None:
+        for _ in range(50):
+            crew.start(lambda: crew.write("x"))
+
+    starters = [threading.Thread(target=start) for _ in range(4)]
+    for starter in starters:
+        starter.start()
+    for starter in starters:
+        starter.join()
+    crew.join()
+    assert sum(map(len, groups)) == 200
+
+
+def test_outside_the_crew_everything_blocks(pair: tuple[socket.socket, socket.socket]) -> None:
+    ours, theirs = pair
+    groups: list[list[str]] = []
+    crew = noting(groups)
+    assert not crew.until_ready(ours, 0.0, to_write=False)
+    assert crew.until_ready(ours, 0.0, to_write=True)
+    theirs.send(b"x")
+    assert crew.until_ready(ours, LONG, to_write=False)
+    assert crew.write("x") == "X"
+    assert crew.aside(lambda: "here") == "here"
+    crew.sleep(0.0)
+    assert groups == [["x"]]
+
+
+def test_a_crew_that_fails_ends_its_lanes_and_the_next_one_works(
+    pair: tuple[socket.socket, socket.socket],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    crew = noting([])
+    ended: list[str] = []
+
+    def waits() -> None:
+        try:
+            crew.until_ready(pair[0], LONG, to_write=False)
+        finally:
+            ended.append("waits")
+
+    def fail(*_: object) -> bool:
+        raise MemoryError
+
+    monkeypatch.setattr(crew, "_look", fail)
+    all_at_once(crew, waits)
+    monkeypatch.undo()
+    assert ended == ["waits"]
+    assert "The crew failed" in caplog.text
+
+    all_at_once(crew, lambda: ended.append(crew.write("again")))
+    assert ended == ["waits", "AGAIN"]
