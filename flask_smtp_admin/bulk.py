@@ -8,31 +8,42 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
-from sqlalchemy import Connection, CursorResult, Dialect
+from sqlalchemy import Boolean, Connection, CursorResult, Dialect
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.elements import ClauseElement
+from sqlalchemy.types import TypeEngine
+
+from .direct import Direct, Done
 
 Row = Mapping[str, Any]
+Runs: TypeAlias = Connection | Direct
+"""What runs a statement: SQLAlchemy, or the driver alone."""
+
+
+Process = Callable[[Any], Any]
 
 
 @dataclass(frozen=True)
 class _Compiled:
     """The words of a statement for one dialect, and how its values are handed over.
 
-    ``names`` is the order of the values where the driver takes them by position.
+    ``values`` names each and says how it is made ready for the driver, in the order of the words;
+    ``positional`` tells whether the driver takes them by that order or by name.
     """
 
     words: str
-    names: tuple[str, ...] | None
-    processors: Mapping[str, Callable[[Any], Any]]
+    values: tuple[tuple[str, Process | None], ...]
+    positional: bool
 
-    def values(self, row: Row) -> Any:
-        ready = dict(row)
-        for name, process in self.processors.items():
-            ready[name] = process(ready[name])
-        return ready if self.names is None else tuple(ready[name] for name in self.names)
+    def ready(self, row: Row) -> Any:
+        """The values of a row as the driver takes them."""
+        if self.positional:
+            return tuple(
+                [row[name] if make is None else make(row[name]) for name, make in self.values]
+            )
+        return {name: row[name] if make is None else make(row[name]) for name, make in self.values}
 
 
 class Bulk:
@@ -47,7 +58,7 @@ class Bulk:
         self._returning = returning
         self._compiled: dict[str, _Compiled] = {}
 
-    def run(self, connection: Connection, rows: Sequence[Row]) -> int:
+    def run(self, connection: Runs, rows: Sequence[Row]) -> int:
         """Execute it for each of ``rows``, which hold every parameter; return the rows changed.
 
         With one row the number is exact; with several it is the sum over them.
@@ -55,30 +66,30 @@ class Bulk:
         if not rows:
             return 0
         compiled = self._for(connection.dialect)
-        values = [compiled.values(row) for row in rows]
+        values = [compiled.ready(row) for row in rows]
         done = connection.exec_driver_sql(compiled.words, values if len(values) > 1 else values[0])
         return done.rowcount
 
-    def first(self, connection: Connection, row: Row) -> Any:
+    def first(self, connection: Runs, row: Row) -> Any:
         """Execute a SELECT with the parameters of ``row``; return its first row as it comes."""
         return self._execute(connection, row).first()
 
-    def every(self, connection: Connection, row: Row) -> Sequence[Any]:
+    def every(self, connection: Runs, row: Row) -> Sequence[Any]:
         """Execute a SELECT with the parameters of ``row``; return its rows as they come."""
         return self._execute(connection, row).all()
 
-    def all(self, connection: Connection) -> Sequence[Any]:
+    def all(self, connection: Runs) -> Sequence[Any]:
         """Execute a SELECT without parameters; return its rows as they come."""
         return self._execute(connection, {}).all()
 
-    def insert(self, connection: Connection, row: Row) -> int:
+    def insert(self, connection: Runs, row: Row) -> int:
         """Execute an INSERT that returns its number where the database can; return the number."""
         done = self._execute(connection, row)
         return int(done.scalar_one() if done.returns_rows else done.lastrowid)
 
-    def _execute(self, connection: Connection, row: Row) -> CursorResult[Any]:
+    def _execute(self, connection: Runs, row: Row) -> CursorResult[Any] | Done:
         compiled = self._for(connection.dialect)
-        return connection.exec_driver_sql(compiled.words, compiled.values(row))
+        return connection.exec_driver_sql(compiled.words, compiled.ready(row))
 
     def _for(self, dialect: Dialect) -> _Compiled:
         key = f"{dialect.name}+{dialect.driver}"
@@ -93,11 +104,16 @@ class Bulk:
 def _compile(statement: ClauseElement, dialect: Dialect) -> _Compiled:
     compiled = statement.compile(dialect=dialect)
     assert isinstance(compiled, SQLCompiler)
-    processors = {}
+    processors: dict[str, Process | None] = {}
     for name, parameter in compiled.binds.items():
         assert parameter.required, f"{name} is a value in the statement; make it a parameter"
-        process = parameter.type.dialect_impl(dialect).bind_processor(dialect)
-        if process is not None:
-            processors[name] = process
-    names = tuple(compiled.positiontup or ()) if compiled.positional else None
-    return _Compiled(str(compiled), names, processors)
+        processors[name] = _processor(parameter.type, dialect)
+    positional = bool(compiled.positional)
+    names = (compiled.positiontup or ()) if positional else processors
+    return _Compiled(str(compiled), tuple((name, processors[name]) for name in names), positional)
+
+
+def _processor(type_: TypeEngine[Any], dialect: Dialect) -> Process | None:
+    if isinstance(type_, Boolean):
+        return None  # every driver takes True and False as they are
+    return type_.dialect_impl(dialect).bind_processor(dialect)

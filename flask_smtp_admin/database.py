@@ -24,9 +24,10 @@ from sqlalchemy.exc import (
 )
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
-from sqlalchemy.pool import SingletonThreadPool, StaticPool
 from sqlalchemy.types import TypeDecorator
 
+from . import direct
+from .direct import Direct, shares_one_connection
 from .errors import OutboxUnavailable
 
 BigId = BigInteger().with_variant(Integer(), "sqlite")
@@ -47,6 +48,19 @@ class UTCDateTime(TypeDecorator[datetime]):
         if dialect.name in ("mysql", "mariadb"):
             return dialect.type_descriptor(mysql.DATETIME(fsp=6))
         return dialect.type_descriptor(DateTime(timezone=dialect.name == "postgresql"))
+
+    def bind_processor(  # noqa: D102
+        self, dialect: Dialect
+    ) -> Callable[[datetime | None], Any] | None:
+        if dialect.name != "sqlite":
+            return super().bind_processor(dialect)
+
+        def process(value: datetime | None) -> str | None:
+            naive = self.process_bind_param(value, dialect)
+            # As SQLAlchemy writes it, in a fifth of the time.
+            return None if naive is None else naive.isoformat(" ", "microseconds")
+
+        return process
 
     def process_bind_param(  # noqa: D102
         self, value: datetime | None, dialect: Dialect
@@ -154,6 +168,30 @@ class Database:
                     take_write_lock(connection)
                     yield connection
 
+    @contextmanager
+    def write_rows(self, *, single: bool = False) -> Iterator[Connection | Direct]:
+        """Give a connection as :meth:`write` does, for statements of :class:`~.bulk.Bulk` alone.
+
+        Where the database is the outbox's own it is the driver's, which saves most of the time.
+        The host's is used through SQLAlchemy, so that what the host hooks into its engine sees
+        every statement.
+
+        :param single: it is one statement. On PostgreSQL that commits by itself: a BEGIN and a
+            COMMIT around it are questions, too, each of which has to be answered.
+        :raises OutboxUnavailable: as for :meth:`read`.
+        """
+        with self._in_use(), explained(), self._for_rows(self._prepared(), single) as connection:
+            yield connection
+
+    def _for_rows(
+        self, found: Engine | Connection, single: bool
+    ) -> AbstractContextManager[Connection | Direct]:
+        if isinstance(found, Connection) or not _sees_commits(found):
+            return self.write()
+        if not self.is_hosts and direct.is_possible(found):
+            return direct.transaction(found, single=single)
+        return _alone(found) if single and found.dialect.name == "postgresql" else self.write()
+
     def skew(self, connection: Connection) -> timedelta:
         """Return how far the clock of the database is ahead of this machine's."""
         return _skew(connection)
@@ -206,6 +244,22 @@ def _see_commits(connection: Connection) -> None:
             connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
 
 
+@contextmanager
+def _alone(engine: Engine) -> Iterator[Connection]:
+    with engine.connect() as connection:
+        yield connection.execution_options(isolation_level="AUTOCOMMIT")
+
+
+def _sees_commits(engine: Engine) -> bool:
+    """Tell whether a statement sees what others have committed, although nobody asked for that."""
+    if engine.dialect.name == "sqlite":
+        return True  # who has the write lock has waited for everybody else
+    if engine not in _levels:
+        with engine.connect() as connection:
+            _levels[engine] = connection.get_isolation_level()
+    return _levels[engine] == "READ COMMITTED"
+
+
 _levels: weakref.WeakKeyDictionary[Engine, str] = weakref.WeakKeyDictionary()
 """The isolation level of each engine's connections, which would cost a question each time."""
 
@@ -225,14 +279,6 @@ def take_write_lock(connection: Connection) -> None:
         # The application made SQLAlchemy emit BEGIN itself; nothing has been read in it yet.
         connection.exec_driver_sql("ROLLBACK")
     connection.exec_driver_sql("BEGIN IMMEDIATE")
-
-
-def shares_one_connection(engine: Engine) -> bool:
-    """Tell whether several transactions of one thread are really one, as with SQLite in memory.
-
-    A transaction that is open there may be the caller's, with writes that must not be lost.
-    """
-    return isinstance(engine.pool, (StaticPool, SingletonThreadPool))
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import event
 from sqlalchemy.orm import Session, SessionTransaction, scoped_session
 
-from .database import shares_one_connection
+from .direct import shares_one_connection
 from .models import Message
 from .models.base import copy_tables
 

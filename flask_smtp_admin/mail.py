@@ -40,7 +40,7 @@ def submit(
     :param envelope_from: the MAIL FROM address where it is not the sender's.
     :raises MessageError: it cannot be sent as it is; nothing was stored.
     """
-    return enqueue(state.core, _freeze(state, message, envelope_from), options)
+    return enqueue(state.core, _freeze(state, message, state.core.now(), envelope_from), options)
 
 
 def submit_many(
@@ -52,13 +52,15 @@ def submit_many(
 
     :raises MessageError: one of them cannot be sent as it is; nothing was stored.
     """
-    frozen = [_freeze(state, message) for message in messages]
+    now = state.core.now()
+    frozen = [_freeze(state, message, now) for message in messages]
     return enqueue_many(state.core, frozen, options) if frozen else []
 
 
 def _freeze(
     state: State,
     message: flask_mail.Message | StandardMessage,
+    now: datetime,
     envelope_from: str | tuple[str, str] | None = None,
 ) -> FrozenMessage:
     core = state.core
@@ -74,7 +76,7 @@ def _freeze(
         )
     return freeze(
         source,
-        now=core.now(),
+        now=now,
         max_bytes=core.config.max_message_bytes,
         default_sender=_default_sender(state, source),
     )

@@ -6,8 +6,10 @@ Owns making the engine and preparing its tables. Must not know Flask beyond the 
 from __future__ import annotations
 
 import os
+import select
 import sqlite3
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,10 @@ FILE_NAME = "smtp-admin.sqlite3"
 BUSY_SECONDS = 30.0
 WAL_PAUSE = 0.02
 """Seconds."""
+ASK_AFTER = 30.0
+"""Seconds after which a connection to a server is asked whether it still works."""
+
+_USED = "smtp_admin_used"
 
 
 def make_engine(uri: str | None, instance_folder: str) -> sa.Engine:
@@ -36,7 +42,7 @@ def make_engine(uri: str | None, instance_folder: str) -> sa.Engine:
             engine = sa.create_engine(url, connect_args={"timeout": BUSY_SECONDS})
             sa.event.listen(engine, "connect", _prepare_sqlite)
             return engine
-        return sa.create_engine(url, pool_pre_ping=True)
+        return _server_engine(url)
     except (sa.exc.ArgumentError, sa.exc.NoSuchModuleError) as error:
         raise ConfigurationError(
             "SMTP_ADMIN_DATABASE_URI is not an address that SQLAlchemy understands; write for "
@@ -47,6 +53,45 @@ def make_engine(uri: str | None, instance_folder: str) -> sa.Engine:
             f"The driver of SMTP_ADMIN_DATABASE_URI is not installed ({error.name}); install "
             "flask-smtp-admin[postgresql] or flask-smtp-admin[mysql]."
         ) from error
+
+
+def _server_engine(url: sa.URL) -> sa.Engine:
+    """Return an engine that finds a connection that ended meanwhile before it is used.
+
+    SQLAlchemy's own way is a question to the server at each use, which costs as much as storing
+    half a message.
+    """
+    sees = url.get_driver_name() == "psycopg" and hasattr(select, "poll")
+    engine = sa.create_engine(url, pool_pre_ping=not sees)
+    if sees:
+        sa.event.listen(engine, "checkout", partial(_ask_when_in_doubt, engine.dialect))
+    return engine
+
+
+def _ask_when_in_doubt(
+    dialect: sa.Dialect, driver_connection: Any, record: Any, proxy: object
+) -> None:
+    """Ask the server of a connection that rested for long, or that has something to read.
+
+    A server that ends a connection says so, and nothing else is to be read on an idle one. What
+    lies between and forgets connections says nothing, but takes minutes to forget one.
+
+    :raises InvalidatePoolError: it has ended; SQLAlchemy then opens another.
+    """
+    now = time.monotonic()
+    rested = now - record.info.get(_USED, now)
+    record.info[_USED] = now
+    try:
+        if rested >= ASK_AFTER or _has_something_to_read(driver_connection.fileno()):
+            dialect.do_ping(driver_connection)
+    except dialect.loaded_dbapi.Error as error:
+        raise sa.exc.InvalidatePoolError("The connection has ended.") from error
+
+
+def _has_something_to_read(descriptor: int) -> bool:
+    waiting = select.poll()
+    waiting.register(descriptor, select.POLLIN)
+    return bool(waiting.poll(0))
 
 
 def _instance_file(folder: str) -> Path:

@@ -8,35 +8,64 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from .bulk import Bulk
+from .bulk import Bulk, Runs
 from .errors import UnknownConnection
 from .models import Connection, Message, Status
 
 
-def choose(connection: sa.Connection, sender: str) -> int | None:
+def choose(connection: Runs, sender: str) -> int | None:
     """Return the id of the connection for ``sender``, or ``None`` while no enabled one fits.
 
     A connection whose patterns name the sender comes before one that carries everybody; within
     each kind the order of the list decides.
     """
-    rows = _ENABLED.all(connection)
-    named = (number for number, patterns in rows if patterns and matches(patterns, sender))
-    general = (number for number, patterns in rows if not patterns.strip())
-    return next(named, None) or next(general, None)
+    row = _CHOICE.first(connection, choosing(sender))
+    return None if row is None else row[0]
 
 
-_ENABLED = Bulk(
-    sa.select(Connection.id, Connection.sender_patterns)
-    .where(Connection.enabled)
-    .order_by(Connection.position, Connection.id)
-)
+def choosing(sender: str) -> dict[str, str]:
+    """Return the parameters that :data:`CHOICE` takes: what names ``sender`` in a list of patterns.
 
-
-def matches(patterns: str, sender: str) -> bool:
-    """Tell whether a pattern names the sender: an address, ``*@domain`` or ``*``, one a line."""
+    That is its address and ``*@domain``, each as a line, beside ``*``.
+    """
     address = sender.lower()
-    accepted = (address, "*@" + address.rpartition("@")[2], "*")
-    return any(pattern.lower() in accepted for pattern in patterns.split())
+    domain = address.rpartition("@")[2]
+    return {"choosing_address": f"\n{address}\n", "choosing_domain": f"\n*@{domain}\n"}
+
+
+_LINES = (
+    sa.literal_column("'\n'").concat(Connection.sender_patterns).concat(sa.literal_column("'\n'"))
+)
+"""The patterns, which are stored one a line and in small letters."""
+
+
+def _hold(line: sa.ColumnElement[str]) -> sa.ColumnElement[bool]:
+    """Tell whether the patterns hold a line: without it they are shorter.
+
+    Not by LIKE, which takes one letter for another where the collation does.
+    """
+    rest = sa.func.replace(_LINES, line, sa.literal_column("''"))
+    return sa.func.length(rest) < sa.func.length(_LINES)
+
+
+_CARRIES_ALL = Connection.sender_patterns == sa.literal_column("''")
+CHOICE = (
+    sa.select(Connection.id)
+    .where(
+        Connection.enabled,
+        sa.or_(
+            _CARRIES_ALL,
+            _hold(sa.bindparam("choosing_address", type_=sa.String)),
+            _hold(sa.bindparam("choosing_domain", type_=sa.String)),
+            _hold(sa.literal_column("'\n*\n'")),
+        ),
+    )
+    .order_by(_CARRIES_ALL, Connection.position, Connection.id)
+    .limit(sa.literal_column("1"))
+    .offset(sa.literal_column("0"))
+)
+"""What :func:`choose` asks, for a statement that has to ask it within."""
+_CHOICE = Bulk(CHOICE)
 
 
 def first_sender(connection: sa.Connection) -> tuple[str, str] | None:
@@ -50,7 +79,7 @@ def first_sender(connection: sa.Connection) -> tuple[str, str] | None:
     return None if row is None else (row.sender_name, row.sender_address)
 
 
-def find(connection: sa.Connection, wanted: str | int) -> int:
+def find(connection: Runs, wanted: str | int) -> int:
     """Return the id of the connection with this caption or number.
 
     Capitals make no difference in a caption. They are compared here, not by the database: each has
@@ -58,12 +87,7 @@ def find(connection: sa.Connection, wanted: str | int) -> int:
 
     :raises UnknownConnection: there is none; the message lists the captions.
     """
-    captions = {
-        row.id: row.caption
-        for row in connection.execute(
-            sa.select(Connection.id, Connection.caption).order_by(Connection.id)
-        )
-    }
+    captions: dict[int, str] = dict(map(tuple, _CAPTIONS.all(connection)))
     if isinstance(wanted, int):
         if wanted in captions:
             return wanted
@@ -74,6 +98,9 @@ def find(connection: sa.Connection, wanted: str | int) -> int:
             return int(found)
     there = f"There are: {', '.join(captions.values())}." if captions else "None is configured yet."
     raise UnknownConnection(f"There is no connection {wanted!r}. {there}")
+
+
+_CAPTIONS = Bulk(sa.select(Connection.id, Connection.caption).order_by(Connection.id))
 
 
 def assign_waiting(connection: sa.Connection) -> int:

@@ -58,7 +58,7 @@ def _templates(setting: Setting, kind: str) -> dict[str, Template]:
     return {
         OURS: ours.filled(setting, kind, setting.port, 0),
         THEIRS: setting.databases.filled(
-            kind, lambda url: contest.fill("post_office_fill", database=url, count=0)
+            kind, lambda url: contest.fill("post_office_fill", database=url, count=0), rows=False
         ),
     }
 

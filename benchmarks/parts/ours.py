@@ -14,7 +14,9 @@ from benchmarks.setting import Setting
 def filled(setting: Setting, kind: str, port: int, count: int) -> Template:
     """Make an outbox with so many messages for a server at ``port``."""
     return setting.databases.filled(
-        kind, lambda url: contest.fill("ours_fill", database=url, port=port, count=count)
+        kind,
+        lambda url: contest.fill("ours_fill", database=url, port=port, count=count),
+        rows=count > 0,
     )
 
 

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from ..database import BigId, Blob, UTCDateTime
-from .base import EVERY_LANGUAGE, PREFIX, Base, Word, one_of, search_key
+from .base import EVERY_LANGUAGE, PREFIX, Base, Word, one_of, partial_index, search_key
 from .states import Status
 
 SUBJECT_LENGTH = 500
@@ -60,22 +60,17 @@ class Message(Base):
         one_of("status", Status),
         # The claim: due messages of one connection, highest priority and oldest first.
         sa.Index(None, "status", "connection_id", "priority", "due_at", "id"),
-        # The sweep: leases that ended.
-        sa.Index(None, "status", "lease_until"),
+        # The sweep: leases that ended. And what a worker has: few messages are with one.
+        partial_index("status", "lease_until"),
+        partial_index("lease_token"),
         # The queue page: one state, newest or soonest first.
         sa.Index(None, "status", "id"),
         sa.Index(None, "status", "due_at", "id"),
-        sa.Index(None, "status", "expires_at"),
+        partial_index("status", "expires_at"),
         sa.Index(None, "connection_id", "id"),
         sa.Index(None, "subject_key", "id"),
         # What ended today; messages that are under way stay out of it.
-        sa.Index(
-            None,
-            "status",
-            "finished_at",
-            sqlite_where=sa.text("finished_at IS NOT NULL"),
-            postgresql_where=sa.text("finished_at IS NOT NULL"),
-        ),
+        partial_index("status", "finished_at"),
         {"sqlite_autoincrement": True, **EVERY_LANGUAGE},
     )
 
@@ -116,7 +111,7 @@ class Message(Base):
     max_attempts: Mapped[int | None] = mapped_column(default=None)
     crash_count: Mapped[int] = mapped_column(sa.SmallInteger, default=0)
     """How many workers died with this message in flight."""
-    lease_token: Mapped[str | None] = mapped_column(sa.String(36), default=None, index=True)
+    lease_token: Mapped[str | None] = mapped_column(sa.String(36), default=None)
     """Who has the row: a worker while it is claimed, or the last act of a person."""
     lease_until: Mapped[datetime | None] = mapped_column(UTCDateTime, default=None)
     created_at: Mapped[datetime] = mapped_column(UTCDateTime)

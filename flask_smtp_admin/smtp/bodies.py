@@ -28,7 +28,7 @@ _CHARSET = re.compile(r"\s*;\s*charset=[^;]*", re.IGNORECASE)
 _DISPOSITION = re.compile(_WORD)
 _CONTENT_ID = re.compile(r"[!-;=?-~]{1,250}")
 # Control characters that mail must not carry as they are; tab, CR and LF are looked at apart.
-_NOT_SEVEN_BIT = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+_NOT_SEVEN_BIT = bytes({*range(0x20), 0x7F} - {*b"\t\r\n"})
 
 _MAX_LINE = 998
 _OURS = frozenset(
@@ -58,11 +58,11 @@ def text_body(content_type: str, text: object) -> Body:
     """A text part: 7bit when it fits, else quoted-printable or base64, whichever is shorter."""
     if not isinstance(text, str):
         raise MessageError(f"The {content_type} content is not a text: {type(text).__name__}.")
-    text = text.replace("\r\n", "\n").replace("\r", "\n").replace("\n", "\r\n")
-    if not text.endswith("\r\n"):
-        text += "\r\n"
-    data = text.encode()
-    encoding, data = encode_text(data)
+    if "\r" in text:
+        text = text.replace("\r\n", "\n").replace("\r", "\n")
+    if not text.endswith("\n"):
+        text += "\n"
+    encoding, data = encode_text(text.replace("\n", "\r\n").encode())
     return Body(
         [
             ("Content-Type", f"{content_type}; charset=utf-8"),
@@ -74,7 +74,7 @@ def text_body(content_type: str, text: object) -> Body:
 
 def encode_text(data: bytes) -> tuple[str, bytes]:
     """The transfer encoding for *data*, which ends with CRLF, and *data* in it."""
-    if data.isascii() and _NOT_SEVEN_BIT.search(data) is None and _lines_fit(data):
+    if data.isascii() and _is_seven_bit(data) and _lines_fit(data):
         return "7bit", data
     # b2a_qp writes CRLF as it finds it, which is why the text has to end with one.
     quoted = binascii.b2a_qp(data, istext=True)
@@ -83,8 +83,21 @@ def encode_text(data: bytes) -> tuple[str, bytes]:
     return "base64", _base64(data)
 
 
+def _is_seven_bit(data: bytes) -> bool:
+    # Deleting takes a third of the time of a regular expression that searches.
+    return len(data.translate(None, _NOT_SEVEN_BIT)) == len(data)
+
+
 def _lines_fit(data: bytes) -> bool:
-    return len(data) <= _MAX_LINE or max(map(len, data.split(b"\r\n"))) <= _MAX_LINE
+    """Whether no line of *data*, which has CRLF line ends, is longer than mail may have."""
+    start = 0
+    while len(data) - start > _MAX_LINE:
+        # From the start of a line to the last line end within reach, not from line to line.
+        end = data.rfind(b"\r\n", start, start + _MAX_LINE + 2)
+        if end < 0:
+            return False
+        start = end + 2
+    return True
 
 
 def _base64(data: bytes) -> bytes:

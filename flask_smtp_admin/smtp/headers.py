@@ -9,6 +9,8 @@ from __future__ import annotations
 import binascii
 import re
 from collections.abc import Iterable
+from datetime import datetime, timezone
+from email.utils import format_datetime
 
 from flask_smtp_admin.errors import BadHeader
 from flask_smtp_admin.smtp.mailaddress import MailAddress
@@ -128,6 +130,21 @@ def address_list(name: str, addresses: Iterable[MailAddress], *, utf8: bool = Fa
         else:
             lines[-1] += f", {text}"
     return "\r\n ".join(lines)
+
+
+_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
+
+def date_time(date: datetime) -> str:
+    """The body of a Date field; *date* is aware."""
+    if date.tzinfo is not timezone.utc:
+        return format_datetime(date)
+    # Nearly every message is dated by our own clock; ``strftime`` alone takes longer than this.
+    return (
+        f"{_DAYS[date.weekday()]}, {date.day:02} {_MONTHS[date.month - 1]} {date.year:04} "
+        f"{date.hour:02}:{date.minute:02}:{date.second:02} +0000"
+    )
 
 
 def parameter(field: str, key: str, value: str) -> str:

@@ -11,11 +11,9 @@ import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from email.errors import MultipartInvariantViolationDefect
 from email.message import Message
-from email.parser import HeaderParser
-from email.utils import format_datetime
-from typing import Literal
+from types import MappingProxyType
+from typing import Literal, NamedTuple
 
 from flask_smtp_admin.errors import (
     BadHeader,
@@ -27,6 +25,7 @@ from flask_smtp_admin.smtp import headers, standard
 from flask_smtp_admin.smtp.bodies import Attached, Body, body_of, field_lines
 from flask_smtp_admin.smtp.bounds import MAX_SUBJECT, check_count, check_fields, check_length
 from flask_smtp_admin.smtp.mailaddress import Address, MailAddress, read_address
+from flask_smtp_admin.smtp.readback import check_read_back
 
 RecipientKind = Literal["to", "cc", "bcc"]
 
@@ -49,8 +48,7 @@ class Part:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class Draft:
+class Draft(NamedTuple):
     """A message before it is frozen. An address is ``"a@b"``, ``"Name <a@b>"`` or ``(name, address)``.
 
     ``alternatives`` are further forms of the text: (media type, content), the richest last.
@@ -67,14 +65,13 @@ class Draft:
     html: str | None = None
     alternatives: tuple[tuple[str, str], ...] = ()
     attachments: tuple[Part, ...] = ()
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = MappingProxyType({})
     date: datetime | None = None
     message_id: str | None = None
     envelope_from: str | None = None
 
 
-@dataclass(frozen=True)
-class FrozenRecipient:
+class FrozenRecipient(NamedTuple):
     """One envelope recipient: ``address`` with an A-label domain, and the name it was given."""
 
     address: str
@@ -192,9 +189,9 @@ def _plan_of_draft(draft: Draft, now: datetime, default_sender: Address | None) 
         sender=sender,
         return_path=_return_path(draft.envelope_from, sender),
         to=_read_all(draft.to, "To"),
-        cc=_read_all(draft.cc, "Cc"),
-        bcc=_read_all(draft.bcc, "Bcc"),
-        reply_to=_read_all(_several(reply_to), "Reply-To"),
+        cc=_read_all(draft.cc, "Cc") if draft.cc else [],
+        bcc=_read_all(draft.bcc, "Bcc") if draft.bcc else [],
+        reply_to=_read_all(_several(reply_to), "Reply-To") if reply_to else [],
         subject=headers.check_text("Subject", draft.subject or ""),
         date=draft.date or now,
         message_id=_message_id(message_id, sender),
@@ -303,10 +300,10 @@ def _write(plan: _Plan, max_bytes: int) -> FrozenMessage:
     )
     fields = _fields(plan, utf8=utf8)
     head = field_lines(fields)
-    _read_back(head, fields)
+    check_read_back(head, fields)
     content = head + b"\r\n" + plan.body.data
     _refuse_size(len(content), max_bytes)
-    automated = next((v for n, v in fields if n.lower() == "auto-submitted"), "no")
+    automated = next((v for n, v in plan.extra if n.lower() == "auto-submitted"), "no")
     return FrozenMessage(
         message_id=plan.message_id,
         date=_aware(plan.date).astimezone(timezone.utc),
@@ -345,7 +342,7 @@ def _fields(plan: _Plan, *, utf8: bool) -> list[tuple[str, str]]:
         fields.append(("To", "undisclosed-recipients:;"))
     fields += [
         ("Subject", headers.unstructured("Subject", plan.subject, utf8=utf8)),
-        ("Date", format_datetime(_aware(plan.date))),
+        ("Date", headers.date_time(_aware(plan.date))),
         ("Message-ID", plan.message_id),
     ]
     fields += [(name, headers.unstructured(name, value, utf8=utf8)) for name, value in plan.extra]
@@ -356,32 +353,6 @@ def _fields(plan: _Plan, *, utf8: bool) -> list[tuple[str, str]]:
 def _aware(date: datetime) -> datetime:
     """*date*, taken as UTC when it names no zone."""
     return date if date.tzinfo is not None else date.replace(tzinfo=timezone.utc)
-
-
-_reader = HeaderParser()
-
-
-def _read_back(head: bytes, fields: list[tuple[str, str]]) -> None:
-    """Compare what the standard parser reads in *head* with what was meant.
-
-    :raises BadHeader: when a field is missing, changed, or was never asked for.
-    """
-    # As the parser of bytes would see them: octets above 127 as surrogates.
-    text = head.decode("ascii", "surrogateescape")
-    wanted = fields
-    if not text.isascii():
-        wanted = [(n, v.encode().decode("ascii", "surrogateescape")) for n, v in fields]
-    read = _reader.parsestr(text)
-    found = list(read.raw_items())
-    # Python 3.10 notes that a multipart has no parts yet, although only its head was to be read.
-    defects = [d for d in read.defects if not isinstance(d, MultipartInvariantViolationDefect)]
-    if found == wanted and not defects and not read.get_payload():
-        return
-    names = {name for name, _ in found} ^ {name for name, _ in fields}
-    names |= {name for (name, _), meant in zip(found, wanted, strict=False) if (name, _) != meant}
-    raise BadHeader(
-        f"The headers would not be read back as they were meant ({', '.join(sorted(names))})."
-    )
 
 
 def _refuse_size(size: int, max_bytes: int) -> None:

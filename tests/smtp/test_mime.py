@@ -178,6 +178,25 @@ def test_texts_that_need_care(text: str) -> None:
     assert not frozen.eight_bit
 
 
+@pytest.mark.parametrize(
+    ("text", "encoding"),
+    [
+        ("x" * 998, "7bit"),
+        ("x" * 999, "quoted-printable"),
+        (("x" * 998 + "\n") * 3, "7bit"),
+        ("x\n" * 499 + "y" * 998, "7bit"),
+        ("x\n" * 499 + "y" * 999 + "\n", "quoted-printable"),
+        ("x" * 998 + "\n" + "y" * 1500, "quoted-printable"),
+        ("tab\t", "7bit"),
+        ("bell \a", "quoted-printable"),
+        ("delete \x7f", "quoted-printable"),
+        ("nul \0 within", "quoted-printable"),
+    ],
+)
+def test_a_text_is_encoded_only_where_it_has_to_be(text: str, encoding: str) -> None:
+    assert parsed(freeze(draft(text=text), now=NOW))["Content-Transfer-Encoding"] == encoding
+
+
 # ---------------------------------------------------------------- structure
 
 

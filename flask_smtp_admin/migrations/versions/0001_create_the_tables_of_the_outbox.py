@@ -293,6 +293,8 @@ def upgrade() -> None:
         "smtp_admin_message",
         ["lease_token"],
         unique=False,
+        sqlite_where=sa.text("lease_token IS NOT NULL"),
+        postgresql_where=sa.text("lease_token IS NOT NULL"),
     )
     op.create_index(
         op.f("ix_smtp_admin_message_message_id"), "smtp_admin_message", ["message_id"], unique=False
@@ -314,6 +316,8 @@ def upgrade() -> None:
         "smtp_admin_message",
         ["status", "expires_at"],
         unique=False,
+        sqlite_where=sa.text("expires_at IS NOT NULL"),
+        postgresql_where=sa.text("expires_at IS NOT NULL"),
     )
     op.create_index(
         op.f("ix_smtp_admin_message_status_finished_at"),
@@ -334,6 +338,8 @@ def upgrade() -> None:
         "smtp_admin_message",
         ["status", "lease_until"],
         unique=False,
+        sqlite_where=sa.text("lease_until IS NOT NULL"),
+        postgresql_where=sa.text("lease_until IS NOT NULL"),
     )
     op.create_index(
         op.f("ix_smtp_admin_message_subject_key_id"),
@@ -572,7 +578,12 @@ def downgrade() -> None:
     op.drop_index(op.f("ix_smtp_admin_attempt_connection_id_id"), table_name="smtp_admin_attempt")
     op.drop_table("smtp_admin_attempt")
     op.drop_index(op.f("ix_smtp_admin_message_subject_key_id"), table_name="smtp_admin_message")
-    op.drop_index(op.f("ix_smtp_admin_message_status_lease_until"), table_name="smtp_admin_message")
+    op.drop_index(
+        op.f("ix_smtp_admin_message_status_lease_until"),
+        table_name="smtp_admin_message",
+        sqlite_where=sa.text("lease_until IS NOT NULL"),
+        postgresql_where=sa.text("lease_until IS NOT NULL"),
+    )
     op.drop_index(op.f("ix_smtp_admin_message_status_id"), table_name="smtp_admin_message")
     op.drop_index(
         op.f("ix_smtp_admin_message_status_finished_at"),
@@ -580,14 +591,24 @@ def downgrade() -> None:
         sqlite_where=sa.text("finished_at IS NOT NULL"),
         postgresql_where=sa.text("finished_at IS NOT NULL"),
     )
-    op.drop_index(op.f("ix_smtp_admin_message_status_expires_at"), table_name="smtp_admin_message")
+    op.drop_index(
+        op.f("ix_smtp_admin_message_status_expires_at"),
+        table_name="smtp_admin_message",
+        sqlite_where=sa.text("expires_at IS NOT NULL"),
+        postgresql_where=sa.text("expires_at IS NOT NULL"),
+    )
     op.drop_index(op.f("ix_smtp_admin_message_status_due_at_id"), table_name="smtp_admin_message")
     op.drop_index(
         op.f("ix_smtp_admin_message_status_connection_id_priority_due_at_id"),
         table_name="smtp_admin_message",
     )
     op.drop_index(op.f("ix_smtp_admin_message_message_id"), table_name="smtp_admin_message")
-    op.drop_index(op.f("ix_smtp_admin_message_lease_token"), table_name="smtp_admin_message")
+    op.drop_index(
+        op.f("ix_smtp_admin_message_lease_token"),
+        table_name="smtp_admin_message",
+        sqlite_where=sa.text("lease_token IS NOT NULL"),
+        postgresql_where=sa.text("lease_token IS NOT NULL"),
+    )
     op.drop_index(op.f("ix_smtp_admin_message_connection_id_id"), table_name="smtp_admin_message")
     op.drop_table("smtp_admin_message")
     op.drop_table("smtp_admin_connection_health")
