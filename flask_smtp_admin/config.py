@@ -14,11 +14,11 @@ from dataclasses import dataclass, field
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from . import redis_address
 from .errors import ConfigurationError
 
 PREFIX = "SMTP_ADMIN_"
 
-REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
 DISPATCHERS = ("auto", "rq", "embedded", "inline", "none")
 ACCOUNT_POLICIES = ("any", "email")
 PASSWORD_POLICIES = ("any", "strict")
@@ -37,8 +37,9 @@ class Config:
 
     redis_url: str | None = _key(
         None,
-        "Address of the Redis (or Valkey) server that wakes the workers: `redis://`, `rediss://` "
-        "or `unix://`. Unset: the mail is delivered inside the application's process.",
+        "Address of the Redis (or Valkey) that wakes the workers: `redis://`, `rediss://` (TLS), "
+        "`unix://` (a socket), or `redis+sentinel://` and `rediss+sentinel://`. "
+        "Unset: the mail is delivered inside the application's process.",
         secret=True,
     )
     dispatch: str = _key(
@@ -147,18 +148,11 @@ class Config:
                 f"{PREFIX}TIMEZONE is {self.timezone!r}, which is no time zone of the IANA list; "
                 "write a name such as 'Europe/Berlin'."
             ) from None
-        if self.redis_url and not self.redis_url.startswith(REDIS_SCHEMES):
-            # The address may hold a password, so it is not shown.
-            raise ConfigurationError(
-                f"{PREFIX}REDIS_URL must begin with one of {', '.join(REDIS_SCHEMES)}; write for "
-                "instance 'redis://localhost:6379/0'."
-            )
-        if self.redis_url and not _redis_takes(self.redis_url):
-            raise ConfigurationError(
-                f"{PREFIX}REDIS_URL is not an address that redis-py understands; write for "
-                "instance 'redis://localhost:6379/0'. Port and database are numbers, and behind a "
-                "question mark only options of redis-py may stand."
-            )
+        if self.redis_url:
+            try:
+                redis_address.check(self.redis_url)
+            except ValueError as error:
+                raise ConfigurationError(f"{PREFIX}REDIS_URL {error}") from None
         if self.dispatch == "rq" and not self.redis_url:
             raise ConfigurationError(
                 f"{PREFIX}DISPATCH is 'rq' but {PREFIX}REDIS_URL is not set; "
@@ -168,18 +162,6 @@ class Config:
             raise ConfigurationError(
                 f"{PREFIX}DATABASE_URI and {PREFIX}BIND_KEY exclude each other; keep one of them."
             )
-
-
-def _redis_takes(url: str) -> bool:
-    """Tell whether redis-py can make a connection of an address; nothing is contacted."""
-    import redis  # noqa: PLC0415  (only where it is used: it takes its time to import)
-
-    try:
-        pool = redis.ConnectionPool.from_url(url)
-        pool.connection_class(**pool.connection_kwargs)
-    except (ValueError, TypeError, AttributeError, redis.RedisError):
-        return False
-    return True
 
 
 def _unknown(key: str, known: list[str]) -> str:

@@ -20,7 +20,8 @@ from flask.cli import ScriptInfo
 from ..core import EXTENSION_KEY, State
 from ..errors import ConfigurationError
 from ..worker import Worker
-from .rq_bell import JOB, JOB_SECONDS, connect, make_queue, wake_key
+from . import redis_client
+from .rq_bell import JOB, JOB_SECONDS, make_queue, wake_key
 
 DRAIN_SECONDS = 60.0
 """How long one job of the stock worker claims messages; well within the job's time-out."""
@@ -64,7 +65,7 @@ def _drain() -> None:
     state: State | None = current_app.extensions.get(EXTENSION_KEY)
     if state is None:
         raise ConfigurationError("The application that FLASK_APP names has no SMTPAdmin.")
-    with connect(state.core.config) as client:
+    with redis_client.hurried(state.core.config) as client:
         # Before anything is claimed: who commits from here on must be able to ring again.
         client.delete(wake_key(state.core.config))
         if _warm:

@@ -15,12 +15,11 @@ import threading
 from contextlib import suppress
 
 import redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 from rq import Queue
 from rq.serializers import JSONSerializer
 
 from ..config import Config
+from . import redis_client
 
 logger = logging.getLogger(__name__)
 
@@ -28,26 +27,8 @@ WAKE_MILLISECONDS = 30_000
 JOB = "flask_smtp_admin.dispatch.jobs.drain"
 JOB_SECONDS = 900
 """Longer than a server may take over the message in hand when a job's own time is over."""
-CONNECT_SECONDS = 1.0
-ANSWER_SECONDS = 3.0
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 15.0
 """Seconds between tries while Redis is down: it must be told within a minute of its return."""
-
-
-def connect(config: Config) -> redis.Redis:
-    """Return a client for whoever must not wait long; nothing is sent yet.
-
-    Without it redis-py would try four times with growing pauses, in the middle of a request.
-
-    :raises ValueError: ``SMTP_ADMIN_REDIS_URL`` is not one that redis-py understands.
-    """
-    assert config.redis_url is not None
-    return redis.Redis.from_url(
-        config.redis_url,
-        socket_connect_timeout=CONNECT_SECONDS,
-        socket_timeout=ANSWER_SECONDS,
-        retry=Retry(NoBackoff(), 0),
-    )
 
 
 def make_queue(config: Config, client: redis.Redis) -> Queue:
@@ -65,7 +46,7 @@ class RQBell:
 
     def __init__(self, config: Config) -> None:
         self._config = config
-        self._client = connect(config)
+        self._client = redis_client.hurried(config)
         self._queue = make_queue(config, self._client)
         self._lock = threading.Lock()
         self._ringer: tuple[int, threading.Thread] | None = None
@@ -81,7 +62,7 @@ class RQBell:
             logger.warning(
                 "Redis cannot be reached, so no worker was woken: %s. The message is stored and "
                 "leaves with the next sweep, or when Redis is back.",
-                error,
+                redis_client.in_words(error),
             )
             self._ring_later()
 

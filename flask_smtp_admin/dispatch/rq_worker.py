@@ -24,7 +24,7 @@ from rq.worker import WorkerStatus
 
 from ..core import State
 from ..worker import Worker
-from . import jobs
+from . import jobs, redis_client
 from .rq_bell import JOB, make_queue
 
 logger = logging.getLogger(__name__)
@@ -182,7 +182,7 @@ def _listen(state: State, ending: _Ending) -> None:
         try:
             _work(state, ending)
         except redis.RedisError as error:
-            logger.warning("Redis cannot be reached: %s.", error)
+            logger.warning("Redis cannot be reached: %s.", redis_client.in_words(error))
         except Exception:
             logger.exception("The wake-ups could not be taken.")
         finally:
@@ -198,8 +198,7 @@ def _listen(state: State, ending: _Ending) -> None:
 
 def _work(state: State, ending: _Ending) -> None:
     config = state.core.config
-    assert config.redis_url is not None
-    with redis.Redis.from_url(config.redis_url) as client:
+    with redis_client.patient(config) as client:
         queue = make_queue(config, client)
         ending.rq_worker = WarmWorker([queue], connection=client, serializer=JSONSerializer)
         ending.rq_worker.work(logging_level="WARNING")

@@ -7,7 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from unittest import mock
@@ -107,10 +107,14 @@ class Stage:
             ready=lambda: self.workers() - before,
         )
 
-    def stock_worker(self, *options: str) -> ServerProcess:
-        """Start RQ's own worker, and return when it listens."""
+    def stock_worker(self, *options: str, at: Sequence[str] = ()) -> ServerProcess:
+        """Start RQ's own worker, and return when it listens.
+
+        :param at: the options that tell it where its Redis is.
+        """
         rq = str(Path(sys.executable).with_name("rq"))
-        command = [rq, "worker", "--url", self.environment["HOST_REDIS"], *options, "smtp-admin"]
+        where = at or ("--url", self.environment["HOST_REDIS"])
+        command = [rq, "worker", *where, *options, "smtp-admin"]
         log = self.folder / f"log{len(self._started)}"
         return self.start(command, ready=lambda: "Listening on" in _text(log))
 

@@ -19,7 +19,7 @@ from rq.job import Job
 from rq.serializers import JSONSerializer
 
 from flask_smtp_admin.config import Config
-from flask_smtp_admin.dispatch import jobs, rq_bell
+from flask_smtp_admin.dispatch import jobs, redis_client, rq_bell
 from flask_smtp_admin.dispatch.rq_bell import JOB, RQBell, make_queue, wake_key
 from flask_smtp_admin.dispatch.rq_worker import WakeUp, WarmWorker
 from tests.dispatch.stage import Stage, a_stage, terminate
@@ -121,7 +121,7 @@ def test_ringing_a_redis_that_is_down_takes_no_time_and_one_thread(
 
 def test_a_request_never_waits_long_for_redis(config: Config) -> None:
     """redis-py's own default is to try four times, with growing pauses in between."""
-    with rq_bell.connect(config) as client:
+    with redis_client.hurried(config) as client:
         settings = client.connection_pool.connection_kwargs
     assert settings["socket_connect_timeout"] <= 1
     assert settings["socket_timeout"] <= 3
