@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from flask_smtp_admin.smtp import Outcome, Scope, Session, SessionError, Stage, Transaction
 from tests.servers.scripted import FAULTS, Identity, ScriptedServer, Step, identity
-from tests.smtp.endpoints import ALICE, endpoint, envelope, opened
+from tests.smtp.endpoints import ALICE, Impatience, envelope, opened, patient
 
 # Larger than what fits into the buffers between the two, so that the server can act before the
 # final dot is written.
@@ -31,6 +33,23 @@ SENDING = {
 }
 
 
+# The faults that end with a time-out of ours.
+WAITING = {"silence", "drip"}
+
+
+def _session(
+    server: ScriptedServer, step: Step, fault: str, *, pipelining: bool = True, **changes: Any
+) -> Session:
+    """A session with a server that misbehaves at a step."""
+    endpoint = patient(server, **changes)
+    if fault not in WAITING:
+        server.on(step, FAULTS[fault])
+        return Session(endpoint, pipelining=pipelining)
+    impatience = Impatience()
+    server.on(step, impatience.with_(FAULTS[fault]))
+    return Session(endpoint, impatience.clock, pipelining=pipelining, waiter=impatience)
+
+
 @pytest.fixture(scope="module")
 def certificate() -> Identity:
     return identity()
@@ -42,9 +61,8 @@ def test_a_fault_while_opening_is_a_session_error_about_the_connection(
     step: Step, fault: str, certificate: Identity
 ) -> None:
     with ScriptedServer(tls=certificate) as server:
-        server.on(step, FAULTS[fault])
-        session = Session(
-            endpoint(server, encryption="starttls", ca_certificate=certificate.ca_pem, **ALICE)
+        session = _session(
+            server, step, fault, encryption="starttls", ca_certificate=certificate.ca_pem, **ALICE
         )
         with pytest.raises(SessionError) as caught:
             session.open()
@@ -65,8 +83,7 @@ def test_a_fault_while_sending_is_told_and_never_a_false_success(
     step: Step, fault: str, pipelining: bool
 ) -> None:
     with ScriptedServer() as server:
-        server.on(step, FAULTS[fault])
-        session = Session(endpoint(server), pipelining=pipelining)
+        session = _session(server, step, fault, pipelining=pipelining)
         session.open()
         content = LARGE if step is Step.BODY else b"Subject: x\r\n\r\nhi\r\n"
         result = session.send(envelope(content=content))
@@ -106,8 +123,7 @@ def _check_verdict(result: Transaction, step: Step, fault: str) -> None:
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_fault_at_quit_changes_nothing(fault: str) -> None:
     with ScriptedServer() as server:
-        server.on(Step.QUIT, FAULTS[fault])
-        session = Session(endpoint(server))
+        session = _session(server, Step.QUIT, fault)
         session.open()
         result = session.send(envelope())
         session.quit()
