@@ -10,7 +10,7 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
@@ -19,11 +19,13 @@ from .core import Core
 from .delivery import breaker, carriers, claim, housekeeping
 from .delivery.crew import Crew
 from .delivery.journal import Entry, Journal, Written
-from .delivery.lane import BATCH, Lane
+from .delivery.lane import Lane
 from .delivery.lease import Clockwork, Leases, Pace
 from .delivery.presence import Presence
 from .delivery.rack import Rack
 from .delivery.record import Carrier
+from .delivery.supplies import Supplies
+from .delivery.supply import Handed, Place
 from .errors import OutboxUnavailable
 from .models import ConnectionHealth, Message, Status
 
@@ -42,7 +44,7 @@ MESSAGES_A_LANE = 10
 CROWDED_PAUSE = 1.0
 """Seconds to leave a connection alone whose sessions are all with other workers."""
 STUCK_AFTER = 10.0
-"""Seconds that one message may take before those behind it in its lane are left to other lanes."""
+"""Seconds that one message may take before the one behind it in its lane is left to other lanes."""
 
 LONE_LEASE = timedelta(minutes=15)
 """The lease of a worker without a heartbeat, which claims one message at a time: longer than a
@@ -83,6 +85,7 @@ class Worker:
         self._presence = Presence(core, kind)
         self._rack = Rack()
         self._leases = Leases(self.pace.lease, self.pace.margin, self.pace.proof)
+        self._supplies = Supplies(core, self._leases)
         self._clockwork = Clockwork(self.pace.distrust)
         self._crew: Crew[Entry, Written] = Crew(Journal(core).write_all)
         self._stopped = threading.Event()
@@ -172,6 +175,7 @@ class Worker:
         self._patience = patience
         if patience is None:
             self._leases = Leases(LONE_LEASE, self.pace.margin, self.pace.proof)
+        self._supplies = Supplies(self._core, self._leases, largest=1)
         try:
             self._drain_until(seconds)
         finally:
@@ -253,13 +257,15 @@ class Worker:
         return sum(self._start_lane(carrier) for _ in range(free))
 
     def _start_lane(self, carrier: Carrier) -> bool:
+        place = self._supplies.join(carrier)
         with self._lock:
             self._active[carrier.id] += 1
         if self._alone:
-            self._run_lane(carrier)
+            self._run_lane(place)
             return True
-        if self._start_in_crew(lambda: self._run_lane(carrier)):
+        if self._start_in_crew(lambda: self._run_lane(place)):
             return True
+        place.supply.leave(place)
         with self._lock:
             self._active[carrier.id] -= 1
         return False
@@ -285,22 +291,21 @@ class Worker:
             return None
         return thread
 
-    def _run_lane(self, carrier: Carrier) -> None:
+    def _run_lane(self, place: Place) -> None:
+        number = place.supply.carrier.id
         lane = Lane(
             self._core,
-            carrier,
+            place,
             crew=self._crew,
             rack=self._rack,
-            leases=self._leases,
             worker=self._presence.name,
             stopping=self._stopped.is_set,
-            batch_size=1 if self._alone else BATCH,
         )
         pause = 0.0
         try:
             lane.run()
-            pause = 0.0 if lane.claimed_count else EMPTY_PAUSE
-            if lane.is_crowded_out:
+            pause = 0.0 if place.supply.claimed_count else EMPTY_PAUSE
+            if place.is_crowded_out:
                 pause = CROWDED_PAUSE
         except OutboxUnavailable as error:
             logger.warning("A delivery lane ended, its database being away: %s", error)
@@ -310,10 +315,10 @@ class Worker:
             pause = DATABASE_PAUSE
         finally:
             with self._lock:
-                self._active[carrier.id] -= 1
+                self._active[number] -= 1
                 self._sent_count += lane.sent_count
                 self._released = self._released or lane.released_count > 0
-                self._rests_until[carrier.id] = time.monotonic() + pause
+                self._rests_until[number] = time.monotonic() + pause
             self.bell.ring()
 
     def _rests(self, number: int) -> bool:
@@ -376,12 +381,23 @@ class Worker:
                 renewed = claim.renew(connection, lease.token, until)
             if renewed:
                 lease.renewed(asked_at)
+        for supply in self._supplies.open():
+            with self._core.database.write() as connection:
+                supply.renew_hold(connection)
 
     def _free_those_behind_a_slow_one(self) -> None:
-        """Let other lanes have what waits behind a message that a server takes its time over."""
-        for lease in self._leases.stuck(STUCK_AFTER):
-            with self._core.database.write() as connection:
-                freed = claim.release(connection, lease.token)
+        """Let others have what waits behind messages that a server takes its time over."""
+        for supply in self._supplies.open():
+            freed = supply.take_from_the_stuck(STUCK_AFTER)
             if freed:
+                self._release(freed)
                 self.bell.ring()
                 self._core.ring()
+
+    def _release(self, freed: Sequence[Handed]) -> None:
+        numbers: dict[str, list[int]] = {}
+        for message, lease in freed:
+            numbers.setdefault(lease.token, []).append(message.id)
+        with self._core.database.write() as connection:
+            for token, those in numbers.items():
+                claim.release(connection, token, those)

@@ -19,8 +19,9 @@ from flask_smtp_admin import worker as engine
 from flask_smtp_admin.database import Database
 from flask_smtp_admin.delivery import housekeeping, lane, presence
 from flask_smtp_admin.delivery.lease import Lease, Leases, Pace
+from flask_smtp_admin.delivery.supply import Supply
 from flask_smtp_admin.errors import OutboxUnavailable
-from flask_smtp_admin.models import Connection, Message
+from flask_smtp_admin.models import Connection, Message, SessionHold
 from flask_smtp_admin.models import Worker as WorkerRow
 from flask_smtp_admin.models.worker import ALIVE_WITHIN
 from flask_smtp_admin.worker import Bell, Worker
@@ -265,17 +266,52 @@ def test_the_session_of_a_dead_worker_counts_until_it_should_have_renewed_its_le
 ) -> None:
     bench = each_stage.bench
     connection = bench.connection(catchall, max_sessions=1)
-    dead, waiting = bench.send(), bench.send()
-    bench.change(
-        Message,
-        Message.id == dead,
-        status="sending",
-        connection_id=connection,
-        lease_token="the dead",
-        lease_until=bench.clock() + timedelta(seconds=seconds_left),
+    waiting = bench.send()
+    add(
+        bench.engine,
+        SessionHold(
+            id="of the dead",
+            connection_id=connection,
+            sessions=1,
+            held_until=bench.clock() + timedelta(seconds=seconds_left),
+        ),
     )
     assert bench.worker().drain_alone() == sent
     assert bench.message(waiting).status == ("sent" if sent else "queued")
+
+
+def test_sessions_are_given_back_when_nothing_is_left(bench: Bench, catchall: CatchAll) -> None:
+    bench.connection(catchall, max_sessions=1)
+    bench.send()
+    assert bench.worker().drain() == 1
+    assert bench.rows(SessionHold) == []
+
+
+def test_what_a_dead_worker_held_is_forgotten(bench: Bench, catchall: CatchAll) -> None:
+    connection = bench.connection(catchall)
+    ended = bench.clock() - timedelta(hours=2)
+    add(
+        bench.engine,
+        SessionHold(id="old", connection_id=connection, sessions=1, held_until=ended),
+        SessionHold(id="new", connection_id=connection, sessions=1, held_until=bench.clock()),
+    )
+    bench.worker().sweep()
+    assert [row.id for row in bench.rows(SessionHold)] == ["new"]
+
+
+def test_a_hold_on_sessions_is_renewed_while_the_server_takes_its_time(bench: Bench) -> None:
+    with ScriptedServer() as server:
+        gate = Gate(server)
+        bench.connection(server)
+        bench.send()
+        with running(bench.worker(pace=BRISK)):
+            gate.wait()
+            [first] = bench.rows(SessionHold)
+            until = first.held_until + BRISK.lease
+            wait_until(lambda: bench.rows(SessionHold)[0].held_until > until)
+            assert bench.rows(SessionHold)[0].sessions == 1
+            gate.open()
+            wait_until(lambda: bench.rows(SessionHold) == [])
 
 
 def test_what_waits_behind_a_slow_message_goes_over_other_sessions(
@@ -439,11 +475,11 @@ def test_a_database_that_only_reads_makes_no_hot_loop(
     bench.send()
     claims: list[int] = []
 
-    def fail(self: lane.Lane, *args: Any) -> None:
+    def fail(self: Supply, *args: Any) -> None:
         claims.append(1)
         raise OutboxUnavailable("database or disk is full")
 
-    monkeypatch.setattr(lane.Lane, "_claim", fail)
+    monkeypatch.setattr(Supply, "_claim", fail)
     monkeypatch.setattr(lane, "STORE_AGAIN_AFTER", 0)
     with running(bench.worker()) as worker:
         wait_until(lambda: len(claims) >= lane.CLAIM_TRIES)

@@ -5,6 +5,8 @@ Owns the lease: who may send a message, and until when. Must not know SMTP.
 
 from __future__ import annotations
 
+import uuid
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -218,8 +220,10 @@ def renew(connection: sa.Connection, token: str, until: datetime) -> bool:
     )
 
 
-def release(connection: sa.Connection, token: str) -> int:
+def release(connection: sa.Connection, token: str, numbers: Collection[int] | None = None) -> int:
     """Put the messages of a lease that were not offered to a server back into the queue.
+
+    :param numbers: of the messages, if not all of them.
 
     One whose outcome could not be stored stays: whether the server has it is not known, so it is
     the sweep that decides about it.
@@ -228,9 +232,24 @@ def release(connection: sa.Connection, token: str) -> int:
         connection,
         Status.QUEUED,
         Message.lease_token == token,
+        *(() if numbers is None else (Message.id.in_(numbers),)),
         ~in_flight(),
         from_={Status.SENDING},
         values={"lease_token": None, "lease_until": None},
+    )
+
+
+def disown(connection: sa.Connection, message: Claimed) -> None:
+    """Let the lease end for one message, while it is renewed for the others of the same claim."""
+    connection.execute(
+        sa.update(Message)
+        .where(
+            Message.id == message.id,
+            Message.lease_token == message.lease_token,
+            Message.status == Status.SENDING,
+        )
+        .values(lease_token=str(uuid.uuid4()))
+        .execution_options(synchronize_session=False)
     )
 
 

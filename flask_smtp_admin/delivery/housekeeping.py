@@ -19,7 +19,7 @@ from ..models.message import RecipientStatus
 from ..models.transition import move
 from ..routing import assign_waiting
 from ..signals import Event
-from . import claim
+from . import claim, holds
 from .failover import hand_over
 from .lease import Clockwork
 
@@ -27,6 +27,7 @@ CRASHES_TO_QUARANTINE = 3
 REST_AFTER_CRASH = timedelta(minutes=1)
 """A message that may be what stops the workers lets the others go first."""
 BATCH = 500
+REMEMBER_HOLDS = timedelta(hours=1)
 
 _UNKNOWN = (
     "The worker stopped while this message was under way; whether the server took it is not known."
@@ -80,6 +81,7 @@ def rescue(core: Core, *, held: Collection[str] = (), clockwork: Clockwork | Non
             .with_for_update(skip_locked=True)
         ).all()
         taken = [row for row in rows if _take_back(connection, row, now)]
+        holds.forget(connection, ended_before - REMEMBER_HOLDS)
     for row in taken:
         if row.in_flight:
             core.publish(_event(row, now))
@@ -139,7 +141,8 @@ def put_aside(
 ) -> None:
     """Have a message wait that our own code stumbled over, so that it does not stop the others.
 
-    After so many times it is in quarantine. One that was in flight is left to :func:`rescue`.
+    After so many times it is in quarantine. One that was in flight is left to :func:`rescue`, when
+    the lease has ended that it was under.
     """
     crashes = Message.crash_count + 1
     reason = f"An error of the mail system itself stopped it: {error}"[:1000]
@@ -169,6 +172,7 @@ def put_aside(
         from_={Status.SENDING},
         values={**free, "due_at": now + REST_AFTER_CRASH},
     )
+    claim.disown(connection, message)
 
 
 def _event(row: Any, now: datetime) -> Event:

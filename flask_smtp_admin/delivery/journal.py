@@ -16,12 +16,12 @@ from ..connections import note_success
 from ..core import Core
 from ..errors import OutboxUnavailable
 from ..signals import Event
-from . import breaker, claim, facts, record
+from . import breaker, claim, facts, holds, record
 from .breaker import Trouble
 from .claim import Claimed
 from .decide import Decision
-from .lease import Lease
 from .record import Begin, Carrier, Done
+from .supply import Leaving
 
 
 @dataclass(frozen=True)
@@ -30,21 +30,20 @@ class Entry:
 
     :param done: the message that was sent last, and its outcome.
     :param following: the message that is sent next, to be marked as in flight.
-    :param ends: whether the messages under the lease that were not offered go back.
+    :param leaving: what goes back, as no lane is left.
     :param began_at: when the lane began: lanes that failed side by side count as one failure.
     :param success_is_news: whether a success is to be written into the connection's health.
     :param again: whether a commit of this entry failed before, and may have been made all the same.
     """
 
     carrier: Carrier
-    lease: Lease
     worker: str
     began_at: datetime
     max_attempts: int
     success_is_news: bool = False
     done: Done | None = None
     following: Claimed | None = None
-    ends: bool = False
+    leaving: Leaving | None = None
     again: bool = False
 
 
@@ -107,8 +106,8 @@ class Journal:
         self._begin(connection, entries, written, now)
         for entry, its in zip(entries, written, strict=True):
             its.events += self._note_health(connection, entry, now)
-            if entry.ends:
-                its.released = claim.release(connection, entry.lease.token)
+            if entry.leaving is not None:
+                its.released = _give_back(connection, entry.leaving)
         return written
 
     def _finish(
@@ -179,3 +178,9 @@ class Journal:
         return [
             facts.of_connection("connection_failed", carrier, trouble, now=now, retry_at=retry_at)
         ] * opened
+
+
+def _give_back(connection: sa.Connection, leaving: Leaving) -> int:
+    """Leave messages that were not offered to others, and return how many there were."""
+    holds.let_go(connection, leaving.hold_id)
+    return sum(claim.release(connection, lease.token) for lease in leaving.leases)

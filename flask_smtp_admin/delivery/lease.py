@@ -1,4 +1,4 @@
-"""The lease of a batch, as the process that holds it sees it.
+"""The lease of a claim, as the process that holds it sees it.
 
 Owns the answer to "may I still send?" by the monotonic clock, which a stopped process, a changed
 system clock or a late renewal cannot fool. Must not know the database.
@@ -44,31 +44,17 @@ class Pace:
 
 
 class Lease:
-    """One lane's lease on the messages of its batch."""
+    """The lease on the messages of one claim."""
 
     def __init__(self, lasts: timedelta, margin: float) -> None:
         self.token = str(uuid.uuid4())
         self.lasts = lasts
         self._margin = margin
         self._ends = time.monotonic() + lasts.total_seconds()
-        self._offered_at: float | None = None
 
     def holds(self) -> bool:
         """Tell whether the messages are still ours for sure."""
         return time.monotonic() < self._ends - self._margin
-
-    def offers(self) -> None:
-        """Note that a message is being handed to a server."""
-        self._offered_at = time.monotonic()
-
-    def has_outcome(self) -> None:
-        """Note that the server has answered, or will not."""
-        self._offered_at = None
-
-    def is_stuck(self, seconds: float) -> bool:
-        """Tell whether a server has kept one message waiting for longer than this."""
-        since = self._offered_at
-        return since is not None and time.monotonic() - since > seconds
 
     def renewed(self, asked_at: float) -> None:
         """Note that the database has prolonged it.
@@ -134,11 +120,6 @@ class Leases:
         """Return the tokens of all leases that a lane of this process still works under."""
         with self._lock:
             return {lease.token for lease in self._held}
-
-    def stuck(self, seconds: float) -> list[Lease]:
-        """Return the leases under which a server has kept one message waiting for so long."""
-        with self._lock:
-            return [lease for lease in self._held if lease.is_stuck(seconds)]
 
     def renewable(self) -> list[Lease]:
         """Return the leases to renew.

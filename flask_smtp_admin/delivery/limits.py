@@ -21,6 +21,7 @@ from ..models import (
     Message,
     Status,
 )
+from .holds import lock
 
 WINDOWS = {
     "minute": timedelta(minutes=1),
@@ -60,7 +61,7 @@ def allowance(
     set_ones = limits.set_ones()
     if not set_ones:
         return wanted
-    _lock(connection, connection_id)
+    lock(connection, connection_id)
     in_hand = connection.execute(
         sa.select(sa.func.count())
         .select_from(Message)
@@ -74,34 +75,6 @@ def allowance(
             return 0
         wanted = min(wanted, limit - len(spent) - in_hand)
     return max(wanted, 0)
-
-
-def others_sessions(connection: sa.Connection, connection_id: int, alive: datetime) -> int:
-    """Count the sessions of a connection that have messages in hand, over all workers.
-
-    Each works under a lease of its own. Must run in the transaction that claims.
-
-    :param alive: a lease that ends before has not been renewed of late: its worker is gone.
-    """
-    _lock(connection, connection_id)
-    return int(
-        connection.execute(
-            sa.select(sa.func.count(Message.lease_token.distinct())).where(
-                Message.status == Status.SENDING,
-                Message.connection_id == connection_id,
-                Message.lease_until > alive,
-            )
-        ).scalar_one()
-    )
-
-
-def _lock(connection: sa.Connection, connection_id: int) -> None:
-    """Let one worker at a time count and claim; SQLite has one writer anyway."""
-    connection.execute(
-        sa.select(ConnectionHealth.connection_id)
-        .where(ConnectionHealth.connection_id == connection_id)
-        .with_for_update()
-    )
 
 
 def _spent(

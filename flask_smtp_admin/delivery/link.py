@@ -58,7 +58,7 @@ class Link:
         self._trial = trial
         self._waiter = waiter
         self._session: Session | None = None
-        self._offered: Envelope | None = None
+        self._offered: tuple[Claimed, Envelope] | None = None
 
     @property
     def is_ready(self) -> bool:
@@ -93,11 +93,12 @@ class Link:
             return _simulated(message, self._trial.reply)
         session = self._session
         assert session is not None
-        announced = self._offered if session.has_offered else None
-        envelope = announced or _envelope(message, content)
+        offered = self._offered if session.has_offered else None
+        envelope = offered[1] if offered is not None else _envelope(message, content)
         was_kept = session.transactions > 0
-        self._offered = self._early(session, then)
-        transaction = session.send(envelope, before_final_dot=before_final_dot, then=self._offered)
+        early = self._early(session, then)
+        self._offered = (then, early) if then is not None and early is not None else None
+        transaction = session.send(envelope, before_final_dot=before_final_dot, then=early)
         if was_kept and _is_stale(transaction):
             self.abort()
             unopened = self._open()
@@ -116,6 +117,11 @@ class Link:
         if session.transactions + 1 >= self._carrier.messages_per_session:
             return None
         return _envelope(then, then.body)
+
+    def expect(self, message: Claimed) -> None:
+        """Have no other message announced to the server than this one, which comes next."""
+        if self._offered is not None and self._offered[0] is not message:
+            self.take_back_offer()
 
     def take_back_offer(self) -> None:
         """Have no message announced to the server whose content will not follow."""

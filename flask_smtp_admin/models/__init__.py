@@ -8,6 +8,7 @@ from __future__ import annotations
 from .attempt import Attempt, AttemptStatus
 from .base import Base
 from .connection import AuthMechanism, BreakerState, Connection, ConnectionHealth, Encryption
+from .hold import SessionHold
 from .message import Message, MessageBody, Priority, Recipient, RecipientKind, RecipientStatus
 from .states import FINAL, TRANSITIONS, UNSENT, Status
 from .worker import Worker
@@ -30,6 +31,7 @@ __all__ = [
     "Recipient",
     "RecipientKind",
     "RecipientStatus",
+    "SessionHold",
     "Status",
     "Worker",
 ]

@@ -30,8 +30,7 @@ def carrier(bench: Bench, catchall: CatchAll) -> Carrier:
 
 
 def an_entry(bench: Bench, carrier: Carrier, worker: str = "me", **more: Any) -> Entry:
-    lease = more.pop("lease", None) or Lease(SECONDS, 2.0)
-    return Entry(carrier, lease, worker, bench.clock(), 9, **more)
+    return Entry(carrier, worker, bench.clock(), 9, **more)
 
 
 def test_what_lanes_want_written_is_written_in_one_transaction(
@@ -107,7 +106,7 @@ def test_a_message_that_was_taken_over_is_not_begun_and_its_neighbours_are(
     bench.change(Message, Message.id == claimed[1].id, lease_token="another worker")
 
     entries = [
-        an_entry(bench, carrier, lease=lease, following=message)
+        an_entry(bench, carrier, following=message)
         for lease, message in zip(leases, claimed, strict=True)
     ]
     found = Journal(bench.core).write_all(entries)
@@ -135,7 +134,7 @@ def test_a_commit_whose_answer_got_lost_leaves_one_attempt_a_message(
 
     monkeypatch.setattr(journal, "_store", lose_the_answer)
     entries = [
-        an_entry(bench, carrier, lease=lease, following=message)
+        an_entry(bench, carrier, following=message)
         for lease, message in zip(leases, claimed, strict=True)
     ]
     lost = journal.write_all(entries)
@@ -166,7 +165,7 @@ def test_a_connection_that_was_switched_off_begins_nothing(bench: Bench, carrier
     lease = Lease(SECONDS, 2.0)
     message = _claimed(bench, carrier, lease)
     bench.change(Connection, enabled=False)
-    entry = an_entry(bench, carrier, lease=lease, following=message)
+    entry = an_entry(bench, carrier, following=message)
     [found] = Journal(bench.core).write_all([entry])
     assert isinstance(found, Written)
     assert found.began is None

@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from flask_smtp_admin import outbox
-from flask_smtp_admin.delivery import lane
+from flask_smtp_admin.delivery import supply
 from flask_smtp_admin.models import Message, MessageBody, Recipient
 from tests.delivery.bench import Bench
 from tests.servers.catchall import CatchAll
@@ -379,8 +379,8 @@ def test_a_slow_server_is_given_few_messages_at_a_time(
     bench: Bench, scripted: ScriptedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """So that an urgent message waits for a few of them, and not for all that are claimed."""
-    monkeypatch.setattr(lane, "FIRST_BATCH", 4)
-    monkeypatch.setattr(lane, "BATCH_SECONDS", 1e-9)
+    monkeypatch.setattr(supply, "FIRST_BATCH", 4)
+    monkeypatch.setattr(supply, "BATCH_SECONDS", 1e-9)
     urgent: list[int] = []
 
     def enqueue_urgent(peer: Peer) -> None:

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import socket
 import threading
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
+from flask_smtp_admin.delivery import carriers, claim
+from flask_smtp_admin.delivery.claim import Claimed
+from flask_smtp_admin.delivery.link import Link
 from flask_smtp_admin.delivery.rack import Rack
-from flask_smtp_admin.smtp import Session
+from flask_smtp_admin.smtp import BLOCKING, Session
 from tests.delivery.bench import Bench
 from tests.servers.catchall import CatchAll
 from tests.servers.scripted import Behaviour, ScriptedServer, Step, close, reset, say
 from tests.smtp.endpoints import patient
 from tests.waiting import wait_until
+
+HOUR = timedelta(hours=1)
 
 
 def after_the_first(scripted: ScriptedServer, fault: Behaviour) -> None:
@@ -147,3 +153,41 @@ def test_a_session_past_its_deadline_is_not_used_again(
 
     assert bench.statuses() == ["sent", "sent"]
     assert catchall.sessions == 2
+
+
+def test_what_was_announced_is_taken_back_when_another_message_comes(
+    bench: Bench, scripted: ScriptedServer
+) -> None:
+    """The one that was announced went to another lane meanwhile; its content must not follow."""
+    number = bench.connection(scripted)
+    numbers = [bench.send(f"no{each}@example.org", text=f"No {each}\n") for each in range(3)]
+    carrier = carriers.find(bench.core, number)
+    assert carrier is not None
+    now = bench.clock()
+    with bench.core.database.write() as connection:
+        first, announced, other = claim.claim(
+            connection, number, limit=3, token="mine", now=now, lease_until=now + HOUR
+        )
+    link = Link(carrier, Rack(), bench.core.trial, BLOCKING)
+    assert link.make_ready() is None
+
+    def send(message: Claimed, then: Claimed | None = None) -> bool:
+        assert message.body is not None
+        transaction, _ = link.send(message, message.body, before_final_dot=lambda: True, then=then)
+        return transaction.accepted
+
+    assert send(first, then=announced)
+    link.expect(other)
+    assert link.make_ready() is None
+    assert send(other)
+    link.expect(announced)
+    assert send(announced)
+    link.abort()
+    assert [taken.recipients for taken in scripted.accepted] == [
+        (f"no{each}@example.org",) for each in (0, 2, 1)
+    ]
+    assert [
+        f"No {each}".encode() in taken.content
+        for each, taken in zip((0, 2, 1), scripted.accepted, strict=True)
+    ] == [True] * 3
+    assert numbers == [first.id, announced.id, other.id]

@@ -476,6 +476,34 @@ def upgrade() -> None:
         unique=False,
     )
     op.create_table(
+        "smtp_admin_session_hold",
+        sa.Column("id", sa.String(length=36), nullable=False),
+        sa.Column("connection_id", sa.Integer(), nullable=False),
+        sa.Column("sessions", sa.Integer(), nullable=False),
+        sa.Column(
+            "held_until",
+            sa.DateTime(timezone=True)
+            .with_variant(mysql.DATETIME(fsp=6), "mariadb")
+            .with_variant(mysql.DATETIME(fsp=6), "mysql"),
+            nullable=False,
+        ),
+        sa.ForeignKeyConstraint(
+            ["connection_id"],
+            ["smtp_admin_connection.id"],
+            name=op.f("fk_smtp_admin_session_hold_connection_id"),
+            ondelete="CASCADE",
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_smtp_admin_session_hold")),
+        mysql_charset="utf8mb4",
+        mariadb_charset="utf8mb4",
+    )
+    op.create_index(
+        op.f("ix_smtp_admin_session_hold_connection_id"),
+        "smtp_admin_session_hold",
+        ["connection_id"],
+        unique=False,
+    )
+    op.create_table(
         "smtp_admin_message_body",
         sa.Column(
             "message_id",
@@ -560,6 +588,10 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    op.drop_index(
+        op.f("ix_smtp_admin_session_hold_connection_id"), table_name="smtp_admin_session_hold"
+    )
+    op.drop_table("smtp_admin_session_hold")
     op.drop_index(op.f("ix_smtp_admin_recipient_message_id"), table_name="smtp_admin_recipient")
     op.drop_index(
         op.f("ix_smtp_admin_recipient_address_key_message_id"), table_name="smtp_admin_recipient"

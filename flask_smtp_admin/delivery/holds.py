@@ -1,0 +1,77 @@
+"""How many sessions a worker may have with a server, so that all workers together keep the limit.
+
+Owns the rows that say who has how many. Must not know SMTP, nor what goes over a session.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import sqlalchemy as sa
+
+from ..models import ConnectionHealth, SessionHold
+
+
+def hold(
+    connection: sa.Connection,
+    hold_id: str,
+    connection_id: int,
+    *,
+    wanted: int,
+    most: int,
+    alive: datetime,
+    until: datetime,
+) -> int:
+    """Write down that sessions are in use, and return how many: ``wanted``, or what is left.
+
+    Must run in a write transaction.
+
+    :param most: sessions at the same time, over all workers.
+    :param alive: a hold that ends before has not been renewed of late: its worker is gone.
+    :param until: when this one ends unless it is renewed; by the clock of the database.
+    """
+    lock(connection, connection_id)
+    others = connection.execute(
+        sa.select(sa.func.coalesce(sa.func.sum(SessionHold.sessions), 0)).where(
+            SessionHold.connection_id == connection_id,
+            SessionHold.id != hold_id,
+            SessionHold.held_until > alive,
+        )
+    ).scalar_one()
+    granted = max(0, min(wanted, most - int(others)))
+    if granted and not renew(connection, hold_id, granted, until):
+        connection.execute(
+            sa.insert(SessionHold).values(
+                id=hold_id, connection_id=connection_id, sessions=granted, held_until=until
+            )
+        )
+    return granted
+
+
+def renew(connection: sa.Connection, hold_id: str, sessions: int, until: datetime) -> bool:
+    """Let a hold last longer; ``False`` when there is none."""
+    changed = connection.execute(
+        sa.update(SessionHold)
+        .where(SessionHold.id == hold_id)
+        .values(sessions=sessions, held_until=until)
+    ).rowcount
+    return bool(changed)
+
+
+def let_go(connection: sa.Connection, hold_id: str) -> None:
+    """Leave the sessions to others."""
+    connection.execute(sa.delete(SessionHold).where(SessionHold.id == hold_id))
+
+
+def forget(connection: sa.Connection, before: datetime) -> None:
+    """Remove what workers that are gone have left."""
+    connection.execute(sa.delete(SessionHold).where(SessionHold.held_until < before))
+
+
+def lock(connection: sa.Connection, connection_id: int) -> None:
+    """Let one worker at a time count and claim; SQLite has one writer anyway."""
+    connection.execute(
+        sa.select(ConnectionHealth.connection_id)
+        .where(ConnectionHealth.connection_id == connection_id)
+        .with_for_update()
+    )

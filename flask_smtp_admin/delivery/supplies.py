@@ -1,0 +1,47 @@
+"""The supplies of a worker, one for each connection that it works for.
+
+Owns which one a lane joins, and the list of those that lanes work from. Must not know what is in
+them.
+"""
+
+from __future__ import annotations
+
+import threading
+
+from ..core import Core
+from .lease import Leases
+from .record import Carrier
+from .supply import BATCH, Place, Supply
+
+
+class Supplies:
+    """All supplies of a worker. Thread-safe."""
+
+    def __init__(self, core: Core, leases: Leases, *, largest: int = BATCH) -> None:
+        self._core = core
+        self._leases = leases
+        self._largest = largest
+        self._lock = threading.Lock()
+        self._open: list[Supply] = []
+
+    def join(self, carrier: Carrier) -> Place:
+        """Give a lane its place at the connection's supply, or at a new one.
+
+        A connection that was changed gets a new one; the lanes of the old one end soon.
+        """
+        with self._lock:
+            self._open = [supply for supply in self._open if supply.is_open]
+            for supply in self._open:
+                place = supply.join() if supply.carrier == carrier else None
+                if place is not None:
+                    return place
+            supply = Supply(self._core, carrier, self._leases, largest=self._largest)
+            self._open.append(supply)
+            place = supply.join()
+        assert place is not None
+        return place
+
+    def open(self) -> list[Supply]:
+        """Return those that lanes work from."""
+        with self._lock:
+            return [supply for supply in self._open if supply.is_open]

@@ -1,0 +1,342 @@
+"""What a worker has claimed of one connection's messages, for all of its lanes.
+
+Owns who gets which message next, when more is claimed, and how many lanes there may be. Must not
+know SMTP, nor what becomes of a message.
+
+One supply for all lanes: whoever is free takes the next message, so that a slow one holds up nobody
+but its own lane; and messages that lie beside each other in the database are worked on at the same
+time, which lets a commit change few of its pages.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+import uuid
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple, Protocol, TypeVar
+
+import sqlalchemy as sa
+
+from ..core import Core
+from . import claim, holds, record
+from .claim import Claimed
+from .lease import Lease, Leases
+from .limits import allowance
+from .record import Carrier
+
+T = TypeVar("T")
+
+
+class Store(Protocol):
+    """Runs something in a transaction of its own."""
+
+    def __call__(self, act: Callable[[sa.Connection], T], /) -> T:
+        """Return what it returns.
+
+        :raises OutboxUnavailable: the database is away.
+        """
+        ...
+
+
+BATCH, FIRST_BATCH = 100, 20
+"""Messages at most of a claim, and of the first."""
+BATCH_SECONDS = 1.0
+"""What a claim should last: a message that is urgent waits for no longer than that."""
+
+
+class Handed(NamedTuple):
+    """A message that a lane may send, and the lease that it is under."""
+
+    message: Claimed
+    lease: Lease
+
+
+@dataclass(frozen=True)
+class Leaving:
+    """What the last lane gives back.
+
+    :param hold_id: names the sessions that were in use.
+    :param leases: under which there are messages that have not been offered.
+    """
+
+    hold_id: str
+    leases: tuple[Lease, ...]
+
+
+class _Filling(NamedTuple):
+    granted: int
+    """Lanes that there may be."""
+    asked: int
+    batch: list[Claimed]
+    is_current: bool = True
+    """Whether the connection is still as it was."""
+
+
+class Supply:
+    """The claimed messages of one connection. Thread-safe where it says so.
+
+    :param largest: messages at most of a claim; 1 has each claimed when its turn has come.
+    """
+
+    def __init__(
+        self, core: Core, carrier: Carrier, leases: Leases, *, largest: int = BATCH
+    ) -> None:
+        self.carrier = carrier
+        self.claimed_count = 0
+        self._core = core
+        self._leases = leases
+        self._hold_id = str(uuid.uuid4())
+        self._largest = largest
+        self._fitting = min(largest, FIRST_BATCH)
+        self._lock = threading.Lock()
+        self._is_open = True
+        self._is_dry = False
+        self._places: list[Place] = []
+        self._pool: deque[Handed] = deque()
+        self._outstanding: dict[Lease, int] = {}
+        self._filled_at: float | None = None
+        self._filled_with = 0
+
+    # --- for the worker, from any thread --------------------------------------------------------
+
+    def join(self) -> Place | None:
+        """Give a lane its place; ``None``: the last lane has left, and a new supply is needed."""
+        place = Place(self)
+        with self._lock:
+            if not self._is_open:
+                return None
+            # There may be more by now: that is why a lane is sent.
+            self._is_dry = False
+            self._places.append(place)
+        return place
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there are lanes, or will be."""
+        return self._is_open
+
+    def renew_hold(self, connection: sa.Connection) -> None:
+        """Say that the lanes still use their sessions."""
+        with self._lock:
+            admitted = sum(place.is_admitted for place in self._places)
+        if admitted:
+            until = self._core.now() + self._core.database.skew(connection) + self._leases.lasts
+            holds.renew(connection, self._hold_id, admitted, until)
+
+    def take_from_the_stuck(self, seconds: float) -> list[Handed]:
+        """Have lanes that wait for a slow server keep nothing else waiting.
+
+        What such a lane would send next goes to the other lanes. When all of them are slow, what
+        they have not begun is returned, for other workers to have.
+        """
+        with self._lock:
+            stuck = [place for place in self._places if place.is_stuck(seconds)]
+            for place in stuck:
+                self._put_back(place)
+            if not stuck or len(stuck) < len(self._places):
+                return []
+            freed = list(self._pool)
+            self._pool.clear()
+            # Their lanes come back to claim what is due then.
+            self._is_dry = False
+        for handed in freed:
+            self.settled(handed.lease)
+        return freed
+
+    # --- for the lanes ----------------------------------------------------------------------------
+
+    @property
+    def is_ahead_of_time(self) -> bool:
+        """Whether a lane may take a message before it is its turn."""
+        return self._largest > 1
+
+    def hand_out(self, place: Place, store: Store) -> Handed | None:
+        """Return the next message for a lane; ``None``: there is none, or no room for the lane.
+
+        :raises OutboxUnavailable: the database is away.
+        """
+        if not place.is_admitted:
+            self._fill(store)
+        if not place.is_admitted:
+            return None
+        handed = self._next()
+        if handed is None and not self._is_dry:
+            self._fill(store)
+            handed = self._next()
+        return handed
+
+    def settled(self, lease: Lease) -> None:
+        """Note that one of the lease's messages is dealt with, in the database too."""
+        with self._lock:
+            left = self._outstanding.get(lease, 1) - 1
+            if left:
+                self._outstanding[lease] = left
+                return
+            self._outstanding.pop(lease, None)
+        self._leases.drop(lease)
+
+    def give_up(self, lease: Lease) -> None:
+        """Let a lease end, as one of its messages cannot be dealt with here any more."""
+        self._leases.drop(lease)
+
+    def leave(self, place: Place) -> Leaving | None:
+        """Take leave of a lane; the last one is told what it has to give back."""
+        with self._lock:
+            self._put_back(place)
+            if place in self._places:
+                self._places.remove(place)
+            if self._places or not self._is_open:
+                return None
+            self._is_open = False
+            self._pool.clear()
+            return Leaving(self._hold_id, tuple(self._outstanding))
+
+    def close(self) -> None:
+        """Renew no lease any more."""
+        with self._lock:
+            leases = list(self._outstanding)
+            self._outstanding.clear()
+        for lease in leases:
+            self._leases.drop(lease)
+
+    # --- the pool ---------------------------------------------------------------------------------
+
+    def taken_back(self, place: Place) -> Handed | None:
+        """Return what a lane has reserved, which it has no more then."""
+        with self._lock:
+            return place.give_back()
+
+    def _put_back(self, place: Place) -> None:
+        ahead = place.give_back()
+        if ahead is not None:
+            self._pool.appendleft(ahead)
+
+    def _next(self) -> Handed | None:
+        with self._lock:
+            while self._pool:
+                handed = self._pool.popleft()
+                if handed.lease.holds():
+                    return handed
+                # Others may have it by now, or will have it soon.
+        return None
+
+    def _fill(self, store: Store) -> None:
+        """Ask for room for all lanes that have none yet, and claim if nothing is left."""
+        lease = self._leases.new()
+        try:
+            filling = store(lambda connection: self._claim(connection, lease))
+        except BaseException:
+            self._leases.drop(lease)
+            raise
+        with self._lock:
+            for number, place in enumerate(self._places):
+                place.is_admitted = place.is_admitted or number < filling.granted
+                place.is_crowded_out = filling.is_current and not place.is_admitted
+            self._is_dry = len(filling.batch) < filling.asked or not filling.granted
+            self._pool.extend(Handed(message, lease) for message in filling.batch)
+            if filling.batch:
+                self._outstanding[lease] = len(filling.batch)
+                self._filled_at, self._filled_with = time.monotonic(), len(filling.batch)
+        self.claimed_count += len(filling.batch)
+        if not filling.batch:
+            self._leases.drop(lease)
+
+    def _claim(self, connection: sa.Connection, lease: Lease) -> _Filling:
+        carrier = self.carrier
+        if not record.still_current(connection, [carrier]):
+            return _Filling(0, 1, [], is_current=False)
+        now = self._core.now()
+        skew = self._core.database.skew(connection)
+        granted = self._room(connection, lease, now + skew)
+        if not granted or self._pool:
+            return _Filling(granted, 0, [])
+        asked = self._size()
+        limit = allowance(connection, carrier.id, carrier.limits, asked, now)
+        batch = []
+        if limit:
+            batch = claim.claim(
+                connection,
+                carrier.id,
+                limit=limit,
+                token=lease.token,
+                now=now,
+                lease_until=now + skew + lease.lasts,
+            )
+        return _Filling(granted, asked, batch)
+
+    def _room(self, connection: sa.Connection, lease: Lease, now: datetime) -> int:
+        """Return how many lanes there may be, ``now`` being by the clock of the database."""
+        with self._lock:
+            lanes = len(self._places)
+            if all(place.is_admitted for place in self._places):
+                return lanes
+        return holds.hold(
+            connection,
+            self._hold_id,
+            self.carrier.id,
+            wanted=lanes,
+            most=self.carrier.max_sessions,
+            alive=now + self._leases.proof,
+            until=now + lease.lasts,
+        )
+
+    def _size(self) -> int:
+        """Return how many messages to claim: as many as take a moment, going by the last ones."""
+        if self._filled_at is not None:
+            seconds = (time.monotonic() - self._filled_at) / self._filled_with
+            fitting = int(BATCH_SECONDS / max(seconds, 1e-6))
+            self._fitting = max(1, min(fitting, self._largest))
+        return self._fitting
+
+
+class Place:
+    """A lane's place at the supply: what it sends next, and since when it waits for the server."""
+
+    def __init__(self, supply: Supply) -> None:
+        self.supply = supply
+        self.is_admitted = False
+        self.is_crowded_out = False
+        """Whether other workers have all the sessions that the connection may have."""
+        self._ahead: Handed | None = None
+        self._offered_at: float | None = None
+        self._is_slow = False
+
+    def next(self, store: Store) -> Handed | None:
+        """Return the message to be sent now; ``None``: the lane is not needed.
+
+        :raises OutboxUnavailable: the database is away.
+        """
+        return self.supply.taken_back(self) or self.supply.hand_out(self, store)
+
+    def reserve(self, store: Store) -> Handed | None:
+        """Return the message after it, if it can be told already. It may go to another lane yet.
+
+        :raises OutboxUnavailable: the database is away.
+        """
+        if self._ahead is None and self.supply.is_ahead_of_time and not self._is_slow:
+            self._ahead = self.supply.hand_out(self, store)
+        return self._ahead
+
+    def give_back(self) -> Handed | None:
+        """Return what was reserved, and have it no more. To be called by the supply."""
+        ahead, self._ahead = self._ahead, None
+        return ahead
+
+    def offers(self) -> None:
+        """Note that a message is being handed to the server."""
+        self._offered_at = time.monotonic()
+
+    def has_outcome(self) -> None:
+        """Note that the server has answered, or will not."""
+        since, self._offered_at = self._offered_at, None
+        if since is not None:
+            self._is_slow = time.monotonic() - since > BATCH_SECONDS / 2
+
+    def is_stuck(self, seconds: float) -> bool:
+        """Tell whether the server has kept one message waiting for longer than this."""
+        since = self._offered_at
+        return since is not None and time.monotonic() - since > seconds

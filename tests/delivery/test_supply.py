@@ -1,0 +1,186 @@
+"""The lanes of a connection share what was claimed for it, and nothing of it gets lost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from typing import TypeVar
+
+import pytest
+import sqlalchemy as sa
+
+from flask_smtp_admin.delivery import carriers, supply
+from flask_smtp_admin.delivery.lease import Leases
+from flask_smtp_admin.delivery.supplies import Supplies
+from flask_smtp_admin.delivery.supply import Handed, Place
+from flask_smtp_admin.models import Connection, SessionHold
+from tests.delivery.bench import Bench
+from tests.servers.catchall import CatchAll
+
+T = TypeVar("T")
+
+
+class Shop:
+    """A connection with two sessions, the supplies of a worker, and a count of transactions."""
+
+    def __init__(self, bench: Bench, server: CatchAll) -> None:
+        self.bench = bench
+        self.number = bench.connection(server, max_sessions=2)
+        self.leases = Leases(timedelta(seconds=45), 2.0, timedelta(seconds=20))
+        self.supplies = Supplies(bench.core, self.leases)
+        self.transactions = 0
+
+    def store(self, act: Callable[[sa.Connection], T]) -> T:
+        self.transactions += 1
+        with self.bench.core.database.write() as connection:
+            return act(connection)
+
+    def join(self) -> Place:
+        carrier = carriers.find(self.bench.core, self.number)
+        assert carrier is not None
+        return self.supplies.join(carrier)
+
+    def next(self, place: Place) -> Handed:
+        handed = place.next(self.store)
+        assert handed is not None
+        return handed
+
+    def holds(self) -> list[int]:
+        return [row.sessions for row in self.bench.rows(SessionHold)]
+
+
+@pytest.fixture
+def shop(bench: Bench, catchall: CatchAll) -> Iterator[Shop]:
+    made = Shop(bench, catchall)
+    yield made
+    for one in made.supplies.open():
+        one.close()
+
+
+def test_lanes_share_one_claim(shop: Shop) -> None:
+    numbers = [shop.bench.send() for _ in range(4)]
+    one, other = shop.join(), shop.join()
+    taken = [shop.next(place).message.id for place in (one, other, one, other)]
+    assert taken == numbers
+    assert shop.transactions == 1
+    assert one.next(shop.store) is None
+    assert shop.transactions == 1, "the claim had found the last of them"
+    assert shop.holds() == [2]
+
+
+def test_a_lane_that_comes_later_looks_again(shop: Shop) -> None:
+    shop.bench.send()
+    one = shop.join()
+    shop.next(one)
+    late = shop.bench.send()
+    assert one.next(shop.store) is None
+    assert shop.next(shop.join()).message.id == late
+
+
+def test_what_is_reserved_comes_next_and_goes_back_with_its_lane(shop: Shop) -> None:
+    numbers = [shop.bench.send() for _ in range(3)]
+    one, other = shop.join(), shop.join()
+    shop.next(one)
+    reserved = one.reserve(shop.store)
+    assert reserved is not None
+    assert one.reserve(shop.store) is reserved
+    assert shop.next(other).message.id == numbers[2]
+    assert one.supply.leave(one) is None, "the other one is there yet"
+    assert shop.next(other) is reserved
+
+
+def test_a_lane_with_a_slow_server_reserves_nothing(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supply, "BATCH_SECONDS", 0.0)
+    for _ in range(2):
+        shop.bench.send()
+    place = shop.join()
+    shop.next(place)
+    place.offers()
+    place.has_outcome()
+    assert place.reserve(shop.store) is None
+
+
+def test_the_last_lane_gives_back_what_was_not_sent(shop: Shop) -> None:
+    for _ in range(3):
+        shop.bench.send()
+    one, other = shop.join(), shop.join()
+    handed = shop.next(one)
+    other.next(shop.store)
+    assert one.supply.leave(one) is None
+    leaving = other.supply.leave(other)
+    assert leaving is not None
+    assert leaving.leases == (handed.lease,)
+    assert not other.supply.is_open
+    assert other.supply.join() is None, "who comes now needs a new one"
+    other.supply.close()
+    assert shop.leases.tokens() == set()
+
+
+def test_nothing_is_given_back_when_all_is_done(shop: Shop) -> None:
+    shop.bench.send()
+    place = shop.join()
+    place.supply.settled(shop.next(place).lease)
+    leaving = place.supply.leave(place)
+    assert leaving is not None
+    assert leaving.leases == ()
+    assert shop.leases.tokens() == set()
+
+
+def test_messages_whose_lease_has_ended_are_left_to_others(shop: Shop) -> None:
+    for _ in range(2):
+        shop.bench.send()
+    place = shop.join()
+    shop.next(place).lease.renewed(asked_at=-1000.0)
+    assert place.next(shop.store) is None
+
+
+def test_a_stuck_lane_keeps_nothing_from_the_others(shop: Shop) -> None:
+    for _ in range(3):
+        shop.bench.send()
+    stuck, other = shop.join(), shop.join()
+    shop.next(stuck)
+    reserved = stuck.reserve(shop.store)
+    stuck.offers()
+    assert stuck.supply.take_from_the_stuck(-1.0) == []
+    assert shop.next(other) is reserved
+
+
+def test_when_all_lanes_are_stuck_other_workers_get_the_rest(shop: Shop) -> None:
+    numbers = [shop.bench.send() for _ in range(4)]
+    one, other = shop.join(), shop.join()
+    for place in (one, other):
+        shop.next(place)
+        place.offers()
+    one.reserve(shop.store)
+    freed = one.supply.take_from_the_stuck(-1.0)
+    assert [handed.message.id for handed in freed] == numbers[2:]
+    assert one.supply.take_from_the_stuck(-1.0) == []
+
+
+def test_there_are_no_more_lanes_than_the_connection_allows(shop: Shop) -> None:
+    for _ in range(3):
+        shop.bench.send()
+    first = shop.join()
+    shop.next(first)
+    elsewhere = Shop.__new__(Shop)
+    elsewhere.__dict__.update(shop.__dict__, supplies=Supplies(shop.bench.core, shop.leases))
+    theirs, too_many = elsewhere.join(), elsewhere.join()
+    assert theirs.next(shop.store) is None
+    assert theirs.is_admitted
+    assert too_many.next(shop.store) is None
+    assert too_many.is_crowded_out
+    assert sorted(shop.holds()) == [1, 1]
+
+
+def test_a_connection_that_was_changed_gets_a_new_supply(shop: Shop) -> None:
+    shop.bench.send()
+    old = shop.join()
+    now = shop.bench.clock()
+    shop.bench.change(Connection, Connection.id == shop.number, caption="New", updated_at=now)
+    new = shop.join()
+    assert new.supply is not old.supply
+    assert old.next(shop.store) is None
+    assert not old.is_crowded_out
+    assert shop.next(new).message.sender == "shop@example.org"
