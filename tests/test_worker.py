@@ -17,7 +17,7 @@ import sqlalchemy as sa
 
 from flask_smtp_admin import worker as engine
 from flask_smtp_admin.database import Database
-from flask_smtp_admin.delivery import housekeeping, lane, presence
+from flask_smtp_admin.delivery import housekeeping, patience, presence
 from flask_smtp_admin.delivery.lease import Lease, Leases, Pace
 from flask_smtp_admin.delivery.supply import Supply
 from flask_smtp_admin.errors import OutboxUnavailable
@@ -480,14 +480,14 @@ def test_a_database_that_only_reads_makes_no_hot_loop(
         raise OutboxUnavailable("database or disk is full")
 
     monkeypatch.setattr(Supply, "_claim", fail)
-    monkeypatch.setattr(lane, "STORE_AGAIN_AFTER", 0)
+    monkeypatch.setattr(patience, "AGAIN_AFTER", 0)
     with running(bench.worker()) as worker:
-        wait_until(lambda: len(claims) >= lane.CLAIM_TRIES)
+        wait_until(lambda: len(claims) >= patience.CLAIM_TRIES)
         wait_until(lambda: not worker._busy())
         for _ in range(20):
             worker.bell.ring()
             wait_until(lambda: not worker.bell._rung.is_set())
-        assert len(claims) == lane.CLAIM_TRIES
+        assert len(claims) == patience.CLAIM_TRIES
         assert 0 < worker._seconds_until_due() <= engine.DATABASE_PAUSE
 
 

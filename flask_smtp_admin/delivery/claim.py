@@ -9,10 +9,11 @@ import uuid
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import NamedTuple
 
 import sqlalchemy as sa
 
-from ..bulk import Bulk
+from ..bulk import Bulk, Runs
 from ..models import (
     Attempt,
     AttemptStatus,
@@ -23,24 +24,23 @@ from ..models import (
     RecipientStatus,
     Status,
 )
-from ..models.transition import move
+from ..models.transition import move, take
 from ..outbox import read_body
 
 BULK_BODY_BYTES = 64 * 1024
 """Bodies up to this size are read with the claim, larger ones when their turn has come."""
 
 
-@dataclass(frozen=True)
-class ClaimedRecipient:
+class ClaimedRecipient(NamedTuple):
     """A recipient that is still to be offered."""
 
     id: int
     address: str
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True, eq=False)
 class Claimed:
-    """A message that this worker may send while its lease lasts."""
+    """A message that this worker may send while its lease lasts. Nobody changes it."""
 
     id: int
     lease_token: str
@@ -55,11 +55,11 @@ class Claimed:
     attempts_count: int
     max_attempts: int | None
     size: int
+    body: bytes | None = field(repr=False)
     recipients: tuple[ClaimedRecipient, ...]
     sent_before: int
     """How many recipients accepted it in earlier attempts."""
     failed_before: int
-    body: bytes | None = field(default=None, repr=False)
 
     def content(self, connection: sa.Connection) -> bytes:
         """Return the frozen bytes, read now if they did not come with the claim."""
@@ -67,7 +67,7 @@ class Claimed:
 
 
 def claim(
-    connection: sa.Connection,
+    connection: Runs,
     connection_id: int,
     *,
     limit: int,
@@ -85,24 +85,19 @@ def claim(
     numbers = _due_numbers(connection, connection_id, limit, now)
     if not numbers:
         return []
-    move(
-        connection,
-        Status.SENDING,
-        Message.id.in_(numbers),
-        from_={Status.QUEUED},
-        values={"lease_token": token, "lease_until": lease_until},
-    )
+    take(connection, numbers, token, lease_until)
     return _load(connection, numbers, token)
 
 
-def due(connection_id: int, now: datetime) -> tuple[sa.ColumnElement[bool], ...]:
+def due(
+    connection_id: int | sa.BindParameter[int], now: datetime | sa.BindParameter[datetime]
+) -> tuple[sa.ColumnElement[bool], ...]:
     """Return the conditions under which a message of a connection can be claimed.
 
     Who asks whether there is work and who takes it must ask for the same: otherwise a worker
     would start lanes that find nothing, again and again.
     """
     return (
-        Message.status == Status.QUEUED,
         Message.connection_id == connection_id,
         Message.due_at <= now,
         sa.or_(Message.expires_at.is_(None), Message.expires_at > now),
@@ -113,66 +108,88 @@ def due_count(connection: sa.Connection, connection_id: int, now: datetime, enou
     """Count the due messages of a connection, up to ``enough``."""
     # Naming the priorities lets the index be used down to the due time.
     named = Message.priority.in_(sorted(Priority.BY_NAME.values()))
-    rows = sa.select(Message.id).where(*due(connection_id, now), named).limit(enough).subquery()
+    queued = Message.status == Status.QUEUED
+    rows = (
+        sa.select(Message.id)
+        .where(queued, *due(connection_id, now), named)
+        .limit(enough)
+        .subquery()
+    )
     return int(connection.execute(sa.select(sa.func.count()).select_from(rows)).scalar_one())
 
 
-def _due_numbers(
-    connection: sa.Connection, connection_id: int, limit: int, now: datetime
-) -> list[int]:
+_DUE = Bulk(
+    sa.select(Message.id)
+    .where(
+        Message.status == sa.bindparam("queued", type_=Message.status.type),
+        *due(
+            sa.bindparam("connection", type_=Message.connection_id.type),
+            sa.bindparam("now", type_=Message.due_at.type),
+        ),
+        Message.priority == sa.bindparam("priority", type_=Message.priority.type),
+    )
+    .order_by(Message.due_at, Message.id)
+    .limit(sa.bindparam("limit", type_=sa.Integer()))
+    # SQLAlchemy writes one on SQLite in any case, and then as a parameter.
+    .offset(sa.literal_column("0"))
+    .with_for_update(skip_locked=True)
+)
+
+
+def _due_numbers(connection: Runs, connection_id: int, limit: int, now: datetime) -> list[int]:
     """Return the numbers of due messages.
 
     One query a priority: with all in one, the index would be walked through every message that
     waits for a retry.
     """
     numbers: list[int] = []
+    values = {"queued": Status.QUEUED, "connection": connection_id, "now": now}
     for priority in sorted(Priority.BY_NAME.values()):
         if len(numbers) == limit:
             break
-        numbers += connection.execute(
-            sa.select(Message.id)
-            .where(*due(connection_id, now), Message.priority == priority)
-            .order_by(Message.due_at, Message.id)
-            .limit(limit - len(numbers))
-            .with_for_update(skip_locked=True)
-        ).scalars()
+        wanted = {"priority": priority, "limit": limit - len(numbers)}
+        numbers += [row[0] for row in _DUE.every(connection, {**values, **wanted})]
     return numbers
 
 
-def _load(connection: sa.Connection, numbers: list[int], token: str) -> list[Claimed]:
+def _load(connection: Runs, numbers: list[int], token: str) -> list[Claimed]:
     pending: dict[int, list[ClaimedRecipient]] = {}
     settled: dict[tuple[int, str], int] = {}
     for number, message, address, status in _RECIPIENTS.every(connection, {"token": token}):
-        if status == RecipientStatus.PENDING.value:
+        if status == _PENDING:
             pending.setdefault(message, []).append(ClaimedRecipient(number, address))
         else:
             settled[message, status] = settled.get((message, status), 0) + 1
-    rows = _MESSAGES.every(connection, {"token": token, "bulk": BULK_BODY_BYTES})
-    loaded = {
-        row.id: Claimed(
-            id=row.id,
+    loaded = {}
+    for row in _MESSAGES.every(connection, {"token": token, "bulk": BULK_BODY_BYTES}):
+        number, message_id, sender, subject, key, utf8, eight_bit, *row = row  # noqa: PLW2901
+        sensitive, at_most_once, attempts, max_attempts, size, body = row
+        loaded[number] = Claimed(
+            id=number,
             lease_token=token,
-            message_id=row.message_id,
-            sender=row.sender,
-            subject=row.subject,
-            subject_key=row.subject_key,
-            smtputf8=bool(row.smtputf8),
-            eight_bit=bool(row.eight_bit),
-            sensitive=bool(row.sensitive),
-            at_most_once=bool(row.at_most_once),
-            attempts_count=row.attempts_count,
-            max_attempts=row.max_attempts,
-            size=row.size,
-            recipients=tuple(pending.get(row.id, ())),
-            sent_before=settled.get((row.id, RecipientStatus.SENT.value), 0),
-            failed_before=settled.get((row.id, RecipientStatus.FAILED.value), 0),
-            body=row.content,
+            message_id=message_id,
+            sender=sender,
+            subject=subject,
+            subject_key=key,
+            smtputf8=bool(utf8),
+            eight_bit=bool(eight_bit),
+            sensitive=bool(sensitive),
+            at_most_once=bool(at_most_once),
+            attempts_count=attempts,
+            max_attempts=max_attempts,
+            size=size,
+            body=body,
+            recipients=tuple(pending.get(number, ())),
+            sent_before=settled.get((number, _SENT), 0),
+            failed_before=settled.get((number, _FAILED), 0),
         )
-        for row in rows
-    }
     return [loaded[number] for number in numbers if number in loaded]
 
 
+_PENDING, _SENT, _FAILED = (
+    status.value
+    for status in (RecipientStatus.PENDING, RecipientStatus.SENT, RecipientStatus.FAILED)
+)
 _TOKEN = sa.bindparam("token", type_=Message.lease_token.type)
 _MESSAGES = Bulk(
     sa.select(

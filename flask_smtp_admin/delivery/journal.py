@@ -12,6 +12,7 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
+from ..bulk import Runs
 from ..connections import note_success
 from ..core import Core
 from ..errors import OutboxUnavailable
@@ -94,6 +95,9 @@ class Journal:
             return error
 
     def _store(self, entries: Sequence[Entry]) -> list[Written]:
+        if all(map(_is_everyday, entries)):
+            with self._core.database.write_rows() as rows:
+                return self._write_rows(rows, entries)
         with self._core.database.write() as connection:
             return self._write(connection, entries)
 
@@ -101,18 +105,26 @@ class Journal:
 
     def _write(self, connection: sa.Connection, entries: Sequence[Entry]) -> list[Written]:
         now = self._core.now()
-        written = [Written() for _ in entries]
-        self._finish(connection, entries, written, now)
-        self._begin(connection, entries, written, now)
+        for entry in entries:
+            if entry.again and entry.following is not None:
+                record.forget(connection, entry.following)
+        written = self._write_rows(connection, entries)
         for entry, its in zip(entries, written, strict=True):
             its.events += self._note_health(connection, entry, now)
             if entry.leaving is not None:
                 its.released = _give_back(connection, entry.leaving)
         return written
 
+    def _write_rows(self, connection: Runs, entries: Sequence[Entry]) -> list[Written]:
+        now = self._core.now()
+        written = [Written() for _ in entries]
+        self._finish(connection, entries, written, now)
+        self._begin(connection, entries, written, now)
+        return written
+
     def _finish(
         self,
-        connection: sa.Connection,
+        connection: Runs,
         entries: Sequence[Entry],
         written: Sequence[Written],
         now: datetime,
@@ -137,7 +149,7 @@ class Journal:
 
     def _begin(
         self,
-        connection: sa.Connection,
+        connection: Runs,
         entries: Sequence[Entry],
         written: Sequence[Written],
         now: datetime,
@@ -153,8 +165,6 @@ class Journal:
         begins = []
         for entry, its in asking:
             if its.began and entry.following is not None:
-                if entry.again:
-                    record.forget(connection, entry.following)
                 begins.append(Begin(entry.following, entry.carrier, entry.worker))
         if begins and not record.begin(connection, begins, now):
             for _, its in asking:  # a single one, or it would have been contested
@@ -178,6 +188,13 @@ class Journal:
         return [
             facts.of_connection("connection_failed", carrier, trouble, now=now, retry_at=retry_at)
         ] * opened
+
+
+def _is_everyday(entry: Entry) -> bool:
+    """Tell whether nothing but the rows of the message is to be written."""
+    if entry.again or entry.leaving is not None:
+        return False
+    return entry.done is None or (entry.done.decision.blames is None and not entry.success_is_news)
 
 
 def _give_back(connection: sa.Connection, leaving: Leaving) -> int:

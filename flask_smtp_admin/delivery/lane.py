@@ -15,10 +15,6 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from itertools import count
-from typing import TypeVar
-
-import sqlalchemy as sa
 
 from ..core import Core
 from ..errors import OutboxUnavailable
@@ -31,20 +27,15 @@ from .decide import Decision, decide
 from .journal import Entry, Written
 from .lease import Lease
 from .link import Link
+from .patience import Patience
 from .rack import Rack
 from .record import Done
 from .supply import Handed, Leaving, Place
 
 logger = logging.getLogger(__name__)
 
-T = TypeVar("T")
-
 HEALTH_EVERY = timedelta(seconds=30)
 """How often the success of a healthy connection is written down."""
-STORE_AGAIN_AFTER = 0.5
-"""Seconds between tries to store an outcome while the database is away."""
-CLAIM_TRIES = 2
-"""A database may end a transaction to let another one through; nothing is lost by claiming later."""
 
 
 class Lane:
@@ -72,6 +63,7 @@ class Lane:
         self._carrier = place.supply.carrier
         self._crew = crew
         self._link = Link(self._carrier, rack, core.trial, crew)
+        self._patience = Patience(core.database, crew)
         self._worker = worker
         self._stopping = stopping
         self._began_at = core.now()
@@ -98,13 +90,10 @@ class Lane:
     def _deliver(self) -> None:
         going = True
         while going and not self._stopping():
-            handed = self._place.next(self._claim)
+            handed = self._place.next(self._patience)
             if handed is None:
                 return
             going = self._guarded(handed)
-
-    def _claim(self, act: Callable[[sa.Connection], T]) -> T:
-        return self._store(act, tries=CLAIM_TRIES)
 
     def _guarded(self, handed: Handed) -> bool:
         """Deliver one message; one that our own code stumbles over must not stop the others."""
@@ -124,7 +113,9 @@ class Lane:
         self._place.has_outcome()
         now = self._core.now()
         try:
-            self._store(lambda link: housekeeping.put_aside(link, message, now, error), lease)
+            self._patience.until_end_of(
+                lease, lambda link: housekeeping.put_aside(link, message, now, error)
+            )
         except BaseException:
             self._supply.give_up(lease)
             raise
@@ -169,7 +160,7 @@ class Lane:
     def _reserve(self) -> Handed | None:
         """Return the message after this one, which may be offered early; it can do without."""
         try:
-            return self._place.reserve(self._claim)
+            return self._place.reserve(self._patience)
         except OutboxUnavailable:
             return None
 
@@ -177,7 +168,7 @@ class Lane:
         """Return the frozen bytes, read before the message counts as in flight."""
         if message.body is not None:
             return message.body
-        return self._store(message.content, lease)
+        return self._patience.until_end_of(lease, message.content)
 
     def _hold_back(self, handed: Handed, has_content: bool) -> bool:
         message, lease = handed
@@ -185,7 +176,7 @@ class Lane:
         reason = f"It cannot be sent: {missing}."
         logger.error("Message %d is held. %s", message.id, reason)
         self._link.take_back_offer()
-        self._store(lambda link: claim.hold_back(link, message, reason), lease)
+        self._patience.until_end_of(lease, lambda link: claim.hold_back(link, message, reason))
         self._supply.settled(lease)
         return True
 
@@ -250,8 +241,7 @@ class Lane:
                 holds = lease is not None and lease.holds()
                 if not holds and (self._done is None or self._stopping()):
                     raise
-                logger.warning("The database did not take it, trying again: %s", error)
-            self._crew.sleep(STORE_AGAIN_AFTER)
+                self._patience.pause(error)
             entry = replace(entry, again=True, following=next_one if holds else None)
         self._note_success()
         self._tell(written.events)
@@ -281,33 +271,6 @@ class Lane:
     def _success_is_news(self) -> bool:
         noted = self._success_noted
         return noted is None or self._core.now() - noted >= HEALTH_EVERY
-
-    def _store(
-        self,
-        act: Callable[[sa.Connection], T],
-        lease: Lease | None = None,
-        *,
-        tries: int | None = None,
-    ) -> T:
-        """Run something in a transaction, again and again while the database is away.
-
-        Nothing else is sent meanwhile.
-
-        :param lease: give up when it has ended.
-        :param tries: give up after so many.
-        :raises OutboxUnavailable: given up. The sweep finds a message that is in flight, and
-            treats it as one whose worker died.
-        """
-        for number in count(1):
-            try:
-                with self._core.database.write() as connection:
-                    return act(connection)
-            except OutboxUnavailable as error:
-                if number == tries or (lease is not None and not lease.holds()):
-                    raise
-                logger.warning("The database did not take it, trying again: %s", error)
-                self._crew.sleep(STORE_AGAIN_AFTER)
-        raise AssertionError("The loop has no end of its own.")
 
     def _max_attempts(self, message: Claimed | None) -> int:
         own = None if message is None else message.max_attempts

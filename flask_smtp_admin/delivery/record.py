@@ -12,7 +12,7 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from ..bulk import Bulk
+from ..bulk import Bulk, Runs
 from ..models import (
     Attempt,
     AttemptStatus,
@@ -90,7 +90,7 @@ class Contested(Exception):
     """Among several messages there is one that is no longer ours; which one is not known."""
 
 
-def still_current(connection: sa.Connection, carriers: Iterable[Carrier]) -> set[int]:
+def still_current(connection: Runs, carriers: Iterable[Carrier]) -> set[int]:
     """Return the numbers of those connections that are still enabled and as they were."""
     known = {carrier.id: carrier.updated_at for carrier in carriers}
     return {
@@ -121,7 +121,7 @@ class Begin:
     worker: str
 
 
-def begin(connection: sa.Connection, begins: Sequence[Begin], now: datetime) -> bool:
+def begin(connection: Runs, begins: Sequence[Begin], now: datetime) -> bool:
     """Mark messages as in flight.
 
     ``False``, for a single one: the lease is lost; somebody else has the message now and it must
@@ -221,7 +221,7 @@ def forget(connection: sa.Connection, message: Claimed) -> None:
 # --- after it ------------------------------------------------------------------------------------
 
 
-def finish(connection: sa.Connection, dones: Sequence[Done], now: datetime) -> bool:
+def finish(connection: Runs, dones: Sequence[Done], now: datetime) -> bool:
     """Write outcomes. ``False``, for a single one: the lease was lost meanwhile; the log says so.
 
     :raises Contested: the same for one of several; the transaction must be rolled back.
@@ -256,21 +256,26 @@ def _outcome(done: Done, now: datetime) -> dict[str, object]:
     }
 
 
-def _was_written(connection: sa.Connection, done: Done) -> bool:
+def _was_written(connection: Runs, done: Done) -> bool:
     """Tell whether this very outcome is there already, from a commit whose answer got lost.
 
     Whoever takes a message over, worker or person, leaves another token in it.
     """
-    return bool(
-        connection.execute(
-            sa.select(sa.literal(1)).where(
-                Message.id == done.message.id,
-                Message.lease_token == done.message.lease_token,
-                Message.status == done.decision.status,
-            )
-        ).scalar()
-    )
+    values = {
+        "message": done.message.id,
+        "token": done.message.lease_token,
+        "status": done.decision.status,
+    }
+    return _WRITTEN.first(connection, values) is not None
 
+
+_WRITTEN = Bulk(
+    sa.select(Message.id).where(
+        Message.id == sa.bindparam("message", type_=Message.id.type),
+        Message.lease_token == sa.bindparam("token", type_=Message.lease_token.type),
+        Message.status == sa.bindparam("status", type_=Message.status.type),
+    )
+)
 
 _FINISH = Bulk(
     sa.update(Attempt)
@@ -343,10 +348,16 @@ def _recipients(done: Done, now: datetime) -> list[dict[str, object]]:
     ]
 
 
-def _remove_bodies(connection: sa.Connection, sensitive: Iterable[Done]) -> None:
+_REMOVE_BODY = Bulk(
+    sa.delete(MessageBody).where(
+        MessageBody.message_id == sa.bindparam("message", type_=MessageBody.message_id.type)
+    )
+)
+
+
+def _remove_bodies(connection: Runs, sensitive: Iterable[Done]) -> None:
     final = [done.message.id for done in sensitive if done.decision.status in FINAL]
-    if final:
-        connection.execute(sa.delete(MessageBody).where(MessageBody.message_id.in_(final)))
+    _REMOVE_BODY.run(connection, [{"message": number} for number in final])
 
 
 def dialogue_text(lines: Iterable[Line]) -> str:

@@ -14,33 +14,20 @@ import threading
 import time
 import uuid
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
-from typing import NamedTuple, Protocol, TypeVar
+from datetime import datetime, timedelta
+from typing import NamedTuple
 
 import sqlalchemy as sa
 
+from ..bulk import Runs
 from ..core import Core
 from . import claim, holds, record
 from .claim import Claimed
 from .lease import Lease, Leases
 from .limits import allowance
+from .patience import Patience
 from .record import Carrier
-
-T = TypeVar("T")
-
-
-class Store(Protocol):
-    """Runs something in a transaction of its own."""
-
-    def __call__(self, act: Callable[[sa.Connection], T], /) -> T:
-        """Return what it returns.
-
-        :raises OutboxUnavailable: the database is away.
-        """
-        ...
-
 
 BATCH, FIRST_BATCH = 100, 20
 """Messages at most of a claim, and of the first."""
@@ -154,18 +141,18 @@ class Supply:
         """Whether a lane may take a message before it is its turn."""
         return self._largest > 1
 
-    def hand_out(self, place: Place, store: Store) -> Handed | None:
+    def hand_out(self, place: Place, patience: Patience) -> Handed | None:
         """Return the next message for a lane; ``None``: there is none, or no room for the lane.
 
         :raises OutboxUnavailable: the database is away.
         """
         if not place.is_admitted:
-            self._fill(store)
+            self._fill(patience)
         if not place.is_admitted:
             return None
         handed = self._next()
         if handed is None and not self._is_dry:
-            self._fill(store)
+            self._fill(patience)
             handed = self._next()
         return handed
 
@@ -224,11 +211,11 @@ class Supply:
                 # Others may have it by now, or will have it soon.
         return None
 
-    def _fill(self, store: Store) -> None:
+    def _fill(self, patience: Patience) -> None:
         """Ask for room for all lanes that have none yet, and claim if nothing is left."""
         lease = self._leases.new()
         try:
-            filling = store(lambda connection: self._claim(connection, lease))
+            filling = self._claimed(patience, lease)
         except BaseException:
             self._leases.drop(lease)
             raise
@@ -245,7 +232,13 @@ class Supply:
         if not filling.batch:
             self._leases.drop(lease)
 
+    def _claimed(self, patience: Patience, lease: Lease) -> _Filling:
+        if self._lacks_room() or self.carrier.limits.set_ones():
+            return patience(lambda connection: self._claim(connection, lease))
+        return patience.rows(lambda connection: self._claim_rows(connection, lease))
+
     def _claim(self, connection: sa.Connection, lease: Lease) -> _Filling:
+        """Find room for all lanes, and claim what the connection's limits allow, if it is needed."""
         carrier = self.carrier
         if not record.still_current(connection, [carrier]):
             return _Filling(0, 1, [], is_current=False)
@@ -256,24 +249,32 @@ class Supply:
             return _Filling(granted, 0, [])
         asked = self._size()
         limit = allowance(connection, carrier.id, carrier.limits, asked, now)
-        batch = []
-        if limit:
-            batch = claim.claim(
-                connection,
-                carrier.id,
-                limit=limit,
-                token=lease.token,
-                now=now,
-                lease_until=now + skew + lease.lasts,
-            )
-        return _Filling(granted, asked, batch)
+        return _Filling(granted, asked, self._take(connection, lease, limit, now, skew))
+
+    def _claim_rows(self, connection: Runs, lease: Lease) -> _Filling:
+        """Claim for lanes that are there already, over a connection without limits."""
+        if not record.still_current(connection, [self.carrier]):
+            return _Filling(0, 1, [], is_current=False)
+        skew = self._core.database.skew(connection)
+        asked = self._size()
+        batch = self._take(connection, lease, asked, self._core.now(), skew)
+        return _Filling(len(self._places), asked, batch)
+
+    def _take(
+        self, connection: Runs, lease: Lease, limit: int, now: datetime, skew: timedelta
+    ) -> list[Claimed]:
+        until = now + skew + lease.lasts
+        token = lease.token
+        return claim.claim(
+            connection, self.carrier.id, limit=limit, token=token, now=now, lease_until=until
+        )
 
     def _room(self, connection: sa.Connection, lease: Lease, now: datetime) -> int:
         """Return how many lanes there may be, ``now`` being by the clock of the database."""
         with self._lock:
             lanes = len(self._places)
-            if all(place.is_admitted for place in self._places):
-                return lanes
+        if not self._lacks_room():
+            return lanes
         return holds.hold(
             connection,
             self._hold_id,
@@ -283,6 +284,10 @@ class Supply:
             alive=now + self._leases.proof,
             until=now + lease.lasts,
         )
+
+    def _lacks_room(self) -> bool:
+        with self._lock:
+            return not all(place.is_admitted for place in self._places)
 
     def _size(self) -> int:
         """Return how many messages to claim: as many as take a moment, going by the last ones."""
@@ -305,20 +310,20 @@ class Place:
         self._offered_at: float | None = None
         self._is_slow = False
 
-    def next(self, store: Store) -> Handed | None:
+    def next(self, patience: Patience) -> Handed | None:
         """Return the message to be sent now; ``None``: the lane is not needed.
 
         :raises OutboxUnavailable: the database is away.
         """
-        return self.supply.taken_back(self) or self.supply.hand_out(self, store)
+        return self.supply.taken_back(self) or self.supply.hand_out(self, patience)
 
-    def reserve(self, store: Store) -> Handed | None:
+    def reserve(self, patience: Patience) -> Handed | None:
         """Return the message after it, if it can be told already. It may go to another lane yet.
 
         :raises OutboxUnavailable: the database is away.
         """
         if self._ahead is None and self.supply.is_ahead_of_time and not self._is_slow:
-            self._ahead = self.supply.hand_out(self, store)
+            self._ahead = self.supply.hand_out(self, patience)
         return self._ahead
 
     def give_back(self) -> Handed | None:

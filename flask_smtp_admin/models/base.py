@@ -5,6 +5,7 @@ Owns naming: every table is ``smtp_admin_…``, every constraint has a name that
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import Enum
 from typing import Any
 
@@ -12,6 +13,7 @@ from sqlalchemy import (
     CheckConstraint,
     Constraint,
     DateTime,
+    Dialect,
     Index,
     MetaData,
     String,
@@ -83,6 +85,18 @@ class Word(TypeDecorator[Enum]):
         # Asking the enumeration takes longer than all else here.
         member = value if isinstance(value, self.members) else self.members(value)
         return str(member.value)
+
+    def bind_processor(  # noqa: D102
+        self, dialect: Dialect
+    ) -> Callable[[Enum | str | None], str | None]:
+        words = {member.name: str(member.value) for member in self.members}
+
+        def process(value: Enum | str | None) -> str | None:
+            if isinstance(value, self.members):
+                return words[value._name_]  # a property of the enumeration takes six times as long
+            return self.process_bind_param(value, dialect)
+
+        return process
 
     def process_result_value(  # noqa: D102
         self, value: str | None, dialect: object

@@ -7,11 +7,12 @@ asks, nor why.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 
-from ..bulk import Bulk
+from ..bulk import Bulk, Runs
 from .message import Message
 from .states import TRANSITIONS, Status
 
@@ -67,7 +68,7 @@ _SETTLE = Bulk(
 )
 
 
-def settle(connection: sa.Connection, rows: Sequence[Mapping[str, Any]]) -> int:
+def settle(connection: Runs, rows: Sequence[Mapping[str, Any]]) -> int:
     """Write what came of messages that were sent under a lease, and say how many changed.
 
     A row has ``message`` (its number), ``token`` (of the lease), ``status``, ``due_at`` (``None``
@@ -79,3 +80,23 @@ def settle(connection: sa.Connection, rows: Sequence[Mapping[str, Any]]) -> int:
         if row["status"] not in TRANSITIONS[Status.SENDING]:
             raise ValueError(f"A message cannot go from sending to {row['status']}.")
     return _SETTLE.run(connection, [{"sending": Status.SENDING, **row} for row in rows])
+
+
+_TAKE = Bulk(
+    sa.update(Message)
+    .where(
+        Message.id == sa.bindparam("message"),
+        Message.status == sa.bindparam("queued", type_=Message.status.type),
+    )
+    .values(
+        status=sa.bindparam("sending"),
+        lease_token=sa.bindparam("token"),
+        lease_until=sa.bindparam("until"),
+    )
+)
+
+
+def take(connection: Runs, numbers: Iterable[int], token: str, until: datetime) -> None:
+    """Put queued messages under a lease, to be sent; one that somebody else has stays as it is."""
+    same = {"queued": Status.QUEUED, "sending": Status.SENDING, "token": token, "until": until}
+    _TAKE.run(connection, [{"message": number, **same} for number in numbers])

@@ -203,15 +203,20 @@ def test_the_claim_is_answered_by_its_index(bench: Bench) -> None:
 
     On SQLite alone, which says it in words that stay the same.
     """
-    query = (
-        sa.select(Message.id)
-        .where(*claim.due(1, bench.clock()), Message.priority == 50)
-        .order_by(Message.due_at, Message.id)
-        .limit(5)
-    )
+    asked: list[tuple[str, Any]] = []
+
+    def note(link: Any, cursor: Any, statement: str, parameters: Any, *rest: Any) -> None:
+        asked.append((statement, parameters))
+
+    sa.event.listen(bench.engine, "before_cursor_execute", note)
+    with bench.core.database.write() as connection:
+        taken = claim.claim(
+            connection, 1, limit=5, token="mine", now=bench.clock(), lease_until=bench.clock()
+        )
+    assert taken == []
+    statement, parameters = asked[-1]
     with bench.engine.connect() as connection:
-        sql = str(query.compile(bench.engine, compile_kwargs={"literal_binds": True}))
-        plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {sql}").all()
+        plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters).all()
     words = " ".join(str(row) for row in plan)
     assert "(status=? AND connection_id=? AND priority=? AND due_at<?)" in words
     assert "TEMP B-TREE" not in words

@@ -54,14 +54,14 @@ def test_an_entry_that_cannot_be_written_harms_only_itself(
     bench: Bench, carrier: Carrier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     journal = Journal(bench.core)
-    health = Journal._note_health
+    write_rows = Journal._write_rows
 
-    def stumble(self: Journal, connection: Any, entry: Entry, now: Any) -> Any:
-        if entry.worker == "bad":
+    def stumble(self: Journal, connection: Any, entries: Sequence[Entry]) -> Any:
+        if "bad" in [entry.worker for entry in entries]:
             raise LookupError("a bug")
-        return health(self, connection, entry, now)
+        return write_rows(self, connection, entries)
 
-    monkeypatch.setattr(Journal, "_note_health", stumble)
+    monkeypatch.setattr(Journal, "_write_rows", stumble)
     entries = [an_entry(bench, carrier, name) for name in ("a", "b", "bad", "c")]
     found = journal.write_all(entries)
     assert [type(one) for one in found] == [Written, Written, LookupError, Written]
@@ -75,7 +75,7 @@ def test_a_database_that_is_away_is_told_to_all_of_them(
     def away(self: Journal, *args: Any) -> Any:
         raise OutboxUnavailable("away")
 
-    monkeypatch.setattr(Journal, "_note_health", away)
+    monkeypatch.setattr(Journal, "_write_rows", away)
     found = journal.write_all([an_entry(bench, carrier) for _ in range(3)])
     assert [type(one) for one in found] == [OutboxUnavailable] * 3
 
@@ -149,7 +149,7 @@ def test_only_an_attempt_of_our_own_is_forgotten(bench: Bench, carrier: Carrier)
     bench.send()
     mine = _claimed(bench, carrier, Lease(SECONDS, 2.0))
     bench.change(Message, Message.id == mine.id, lease_token="theirs")
-    theirs = claim.Claimed(**{**vars(mine), "lease_token": "theirs"})
+    theirs = replace(mine, lease_token="theirs")
     with bench.engine.begin() as connection:
         assert record.begin(connection, [Begin(theirs, carrier, "them")], bench.clock())
     with bench.engine.begin() as connection:

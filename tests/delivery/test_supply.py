@@ -2,38 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import timedelta
-from typing import TypeVar
+from typing import Any
 
 import pytest
-import sqlalchemy as sa
 
 from flask_smtp_admin.delivery import carriers, supply
+from flask_smtp_admin.delivery.crew import Crew
 from flask_smtp_admin.delivery.lease import Leases
+from flask_smtp_admin.delivery.patience import Patience
 from flask_smtp_admin.delivery.supplies import Supplies
 from flask_smtp_admin.delivery.supply import Handed, Place
 from flask_smtp_admin.models import Connection, SessionHold
 from tests.delivery.bench import Bench
 from tests.servers.catchall import CatchAll
 
-T = TypeVar("T")
+
+class Counting(Patience):
+    """Counts the transactions."""
+
+    transactions = 0
+
+    def _tried(self, *arguments: Any) -> Any:
+        self.transactions += 1
+        return super()._tried(*arguments)
 
 
 class Shop:
-    """A connection with two sessions, the supplies of a worker, and a count of transactions."""
+    """A connection with two sessions, and the supplies of a worker."""
 
     def __init__(self, bench: Bench, server: CatchAll) -> None:
         self.bench = bench
         self.number = bench.connection(server, max_sessions=2)
         self.leases = Leases(timedelta(seconds=45), 2.0, timedelta(seconds=20))
         self.supplies = Supplies(bench.core, self.leases)
-        self.transactions = 0
-
-    def store(self, act: Callable[[sa.Connection], T]) -> T:
-        self.transactions += 1
-        with self.bench.core.database.write() as connection:
-            return act(connection)
+        self.patience = Counting(bench.core.database, Crew(list))
 
     def join(self) -> Place:
         carrier = carriers.find(self.bench.core, self.number)
@@ -41,7 +45,7 @@ class Shop:
         return self.supplies.join(carrier)
 
     def next(self, place: Place) -> Handed:
-        handed = place.next(self.store)
+        handed = place.next(self.patience)
         assert handed is not None
         return handed
 
@@ -62,9 +66,9 @@ def test_lanes_share_one_claim(shop: Shop) -> None:
     one, other = shop.join(), shop.join()
     taken = [shop.next(place).message.id for place in (one, other, one, other)]
     assert taken == numbers
-    assert shop.transactions == 1
-    assert one.next(shop.store) is None
-    assert shop.transactions == 1, "the claim had found the last of them"
+    assert shop.patience.transactions == 1
+    assert one.next(shop.patience) is None
+    assert shop.patience.transactions == 1, "the claim had found the last of them"
     assert shop.holds() == [2]
 
 
@@ -73,7 +77,7 @@ def test_a_lane_that_comes_later_looks_again(shop: Shop) -> None:
     one = shop.join()
     shop.next(one)
     late = shop.bench.send()
-    assert one.next(shop.store) is None
+    assert one.next(shop.patience) is None
     assert shop.next(shop.join()).message.id == late
 
 
@@ -81,9 +85,9 @@ def test_what_is_reserved_comes_next_and_goes_back_with_its_lane(shop: Shop) -> 
     numbers = [shop.bench.send() for _ in range(3)]
     one, other = shop.join(), shop.join()
     shop.next(one)
-    reserved = one.reserve(shop.store)
+    reserved = one.reserve(shop.patience)
     assert reserved is not None
-    assert one.reserve(shop.store) is reserved
+    assert one.reserve(shop.patience) is reserved
     assert shop.next(other).message.id == numbers[2]
     assert one.supply.leave(one) is None, "the other one is there yet"
     assert shop.next(other) is reserved
@@ -99,7 +103,7 @@ def test_a_lane_with_a_slow_server_reserves_nothing(
     shop.next(place)
     place.offers()
     place.has_outcome()
-    assert place.reserve(shop.store) is None
+    assert place.reserve(shop.patience) is None
 
 
 def test_the_last_lane_gives_back_what_was_not_sent(shop: Shop) -> None:
@@ -107,7 +111,7 @@ def test_the_last_lane_gives_back_what_was_not_sent(shop: Shop) -> None:
         shop.bench.send()
     one, other = shop.join(), shop.join()
     handed = shop.next(one)
-    other.next(shop.store)
+    other.next(shop.patience)
     assert one.supply.leave(one) is None
     leaving = other.supply.leave(other)
     assert leaving is not None
@@ -133,7 +137,7 @@ def test_messages_whose_lease_has_ended_are_left_to_others(shop: Shop) -> None:
         shop.bench.send()
     place = shop.join()
     shop.next(place).lease.renewed(asked_at=-1000.0)
-    assert place.next(shop.store) is None
+    assert place.next(shop.patience) is None
 
 
 def test_a_stuck_lane_keeps_nothing_from_the_others(shop: Shop) -> None:
@@ -141,7 +145,7 @@ def test_a_stuck_lane_keeps_nothing_from_the_others(shop: Shop) -> None:
         shop.bench.send()
     stuck, other = shop.join(), shop.join()
     shop.next(stuck)
-    reserved = stuck.reserve(shop.store)
+    reserved = stuck.reserve(shop.patience)
     stuck.offers()
     assert stuck.supply.take_from_the_stuck(-1.0) == []
     assert shop.next(other) is reserved
@@ -153,7 +157,7 @@ def test_when_all_lanes_are_stuck_other_workers_get_the_rest(shop: Shop) -> None
     for place in (one, other):
         shop.next(place)
         place.offers()
-    one.reserve(shop.store)
+    one.reserve(shop.patience)
     freed = one.supply.take_from_the_stuck(-1.0)
     assert [handed.message.id for handed in freed] == numbers[2:]
     assert one.supply.take_from_the_stuck(-1.0) == []
@@ -167,9 +171,9 @@ def test_there_are_no_more_lanes_than_the_connection_allows(shop: Shop) -> None:
     elsewhere = Shop.__new__(Shop)
     elsewhere.__dict__.update(shop.__dict__, supplies=Supplies(shop.bench.core, shop.leases))
     theirs, too_many = elsewhere.join(), elsewhere.join()
-    assert theirs.next(shop.store) is None
+    assert theirs.next(shop.patience) is None
     assert theirs.is_admitted
-    assert too_many.next(shop.store) is None
+    assert too_many.next(shop.patience) is None
     assert too_many.is_crowded_out
     assert sorted(shop.holds()) == [1, 1]
 
@@ -181,6 +185,6 @@ def test_a_connection_that_was_changed_gets_a_new_supply(shop: Shop) -> None:
     shop.bench.change(Connection, Connection.id == shop.number, caption="New", updated_at=now)
     new = shop.join()
     assert new.supply is not old.supply
-    assert old.next(shop.store) is None
+    assert old.next(shop.patience) is None
     assert not old.is_crowded_out
     assert shop.next(new).message.sender == "shop@example.org"

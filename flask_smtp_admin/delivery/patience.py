@@ -1,0 +1,88 @@
+"""Transactions of a lane that are tried again while the database is away.
+
+Owns how often, and the wait in between, in which other lanes go on. Must not know what is stored.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+
+from ..bulk import Runs
+from ..database import Database
+from ..errors import OutboxUnavailable
+from .crew import Crew
+from .lease import Lease
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+C = TypeVar("C")
+
+AGAIN_AFTER = 0.5
+"""Seconds between tries while the database is away."""
+CLAIM_TRIES = 2
+"""A database may end a transaction to let another one through; nothing is lost by claiming later."""
+
+
+class Patience:
+    """Runs something in a transaction, and returns what it returns.
+
+    Called as it is, it tries a few times, as does :meth:`rows`: that is for claiming.
+    """
+
+    def __init__(self, database: Database, crew: Crew[Any, Any]) -> None:
+        self._database = database
+        self._crew = crew
+
+    def __call__(self, act: Callable[[sa.Connection], T], /) -> T:
+        """Run it with any statements.
+
+        :raises OutboxUnavailable: given up.
+        """
+        return self._tried(self._database.write, act, _a_few_times())
+
+    def rows(self, act: Callable[[Runs], T], /) -> T:
+        """Run it with statements of :class:`~flask_smtp_admin.bulk.Bulk` alone.
+
+        :raises OutboxUnavailable: given up.
+        """
+        return self._tried(self._database.write_rows, act, _a_few_times())
+
+    def until_end_of(self, lease: Lease, act: Callable[[sa.Connection], T]) -> T:
+        """Run it again and again until the lease ends. Nothing else is sent over this lane.
+
+        :raises OutboxUnavailable: given up. The sweep finds a message that is in flight, and
+            treats it as one whose worker died.
+        """
+        return self._tried(self._database.write, act, lease.holds)
+
+    def pause(self, error: OutboxUnavailable) -> None:
+        """Say that it will be tried again, and wait."""
+        logger.warning("The database did not take it, trying again: %s", error)
+        self._crew.sleep(AGAIN_AFTER)
+
+    def _tried(
+        self,
+        write: Callable[[], AbstractContextManager[C]],
+        act: Callable[[C], T],
+        may_go_on: Callable[[], bool],
+    ) -> T:
+        while True:
+            try:
+                with write() as connection:
+                    return act(connection)
+            except OutboxUnavailable as error:
+                if not may_go_on():
+                    raise
+                self.pause(error)
+
+
+def _a_few_times() -> Callable[[], bool]:
+    """Return what says ``True`` until the last of the tries."""
+    left = iter(range(CLAIM_TRIES - 1))
+    return lambda: next(left, None) is not None
