@@ -10,7 +10,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from sqlalchemy import Boolean, Connection, CursorResult, Dialect
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    ColumnElement,
+    Connection,
+    CursorResult,
+    Dialect,
+    any_,
+    bindparam,
+)
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.orm import InstrumentedAttribute
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.elements import ClauseElement
 from sqlalchemy.types import TypeEngine
@@ -99,6 +110,13 @@ class Bulk:
             assert statement is not None
             self._compiled[key] = _compile(statement, dialect)
         return self._compiled[key]
+
+
+def is_among(column: InstrumentedAttribute[Any], parameter: str) -> ColumnElement[bool]:
+    """Return the condition that a column is one of the numbers in a parameter, on PostgreSQL."""
+    numbers = bindparam(parameter, type_=ARRAY(BigInteger()))
+    is_one: ColumnElement[bool] = column == any_(numbers)
+    return is_one
 
 
 def _compile(statement: ClauseElement, dialect: Dialect) -> _Compiled:

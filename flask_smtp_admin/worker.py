@@ -21,6 +21,8 @@ from .delivery.crew import Crew
 from .delivery.journal import Entry, Journal, Written
 from .delivery.lane import Lane
 from .delivery.lease import Clockwork, Leases, Pace
+from .delivery.overlapping import overlap
+from .delivery.patience import Patience
 from .delivery.presence import Presence
 from .delivery.rack import Rack
 from .delivery.record import Carrier
@@ -85,9 +87,11 @@ class Worker:
         self._presence = Presence(core, kind)
         self._rack = Rack()
         self._leases = Leases(self.pace.lease, self.pace.margin, self.pace.proof)
-        self._supplies = Supplies(core, self._leases)
         self._clockwork = Clockwork(self.pace.distrust)
-        self._crew: Crew[Entry, Written] = Crew(Journal(core).write_all)
+        journal = Journal(core, prepare=lambda connection: overlap(connection, self._crew))
+        self._crew: Crew[Entry, Written] = Crew(journal.write_all)
+        self._patience = Patience(core.database, self._crew)
+        self._supplies = Supplies(core, self._leases, self._patience)
         self._stopped = threading.Event()
         self._ended = threading.Event()
         self._lock = threading.Lock()
@@ -97,7 +101,7 @@ class Worker:
         self._sent_count = 0
         self._swept_at = float("-inf")
         self._alone = False
-        self._patience: float | None = None
+        self._reply_seconds: float | None = None
 
     # --- being run ------------------------------------------------------------------------------
 
@@ -172,10 +176,10 @@ class Worker:
         """
         self._alone = True
         self._sessions = 1
-        self._patience = patience
+        self._reply_seconds = patience
         if patience is None:
             self._leases = Leases(LONE_LEASE, self.pace.margin, self.pace.proof)
-        self._supplies = Supplies(self._core, self._leases, largest=1)
+        self._supplies = Supplies(self._core, self._leases, self._patience, largest=1)
         try:
             self._drain_until(seconds)
         finally:
@@ -240,7 +244,7 @@ class Worker:
             }
 
     def _start_lanes_of(self, number: int, due: int) -> int:
-        carrier = carriers.find(self._core, number, self._patience)
+        carrier = carriers.find(self._core, number, self._reply_seconds)
         if carrier is None:
             return 0
         with self._lock:
@@ -297,6 +301,7 @@ class Worker:
             self._core,
             place,
             crew=self._crew,
+            patience=self._patience,
             rack=self._rack,
             worker=self._presence.name,
             stopping=self._stopped.is_set,

@@ -2,7 +2,9 @@
 
 Owns the taking of turns: a lane that waits for its server, or for its outcome to be written, lets
 the others go on. What the lanes want written is written for all of them together, as soon as none
-of them has anything else to do. Must not know what a lane does, nor what it has written.
+of them has anything else to do. Where the database is one that can be waited for like a server
+(:meth:`Crew.until_events`), lanes go on while it writes; what they want written meanwhile comes
+next. Must not know what a lane does, nor what it has written.
 
 One thread, since threads would spend more time on waking each other than on the messages: Python
 runs one of them at a time anyway. Each lane runs in a greenlet, so that it reads like any other
@@ -36,6 +38,9 @@ Answer = TypeVar("Answer")
 WriteAll = Callable[[Sequence[Wish]], Sequence[Answer | BaseException]]
 """Writes what several lanes want and returns an answer for each; an error is raised in its lane."""
 
+GATHER_SECONDS = 0.002
+"""How long the first lanes that want something written wait for others, if those are many."""
+
 _FOREVER = math.inf
 
 
@@ -66,6 +71,11 @@ class _Shift(Generic[Wish]):
     waiting: dict[int, _Waiting] = field(default_factory=dict)
     sleeping: list[_Waiting] = field(default_factory=list)
     wishes: list[tuple[greenlet, Wish]] = field(default_factory=list)
+    errands: list[tuple[greenlet, Callable[[], object]]] = field(default_factory=list)
+    clerk: greenlet | None = None
+    """Who is writing."""
+    overlaps: bool = False
+    """Whether lanes go on while it is written."""
     lanes: set[greenlet] = field(default_factory=set)
     next_timer: float = _FOREVER
 
@@ -136,12 +146,8 @@ class Crew(Generic[Wish, Answer]):
         shift = self._here()
         if shift is None:
             return BLOCKING.until_ready(sock, seconds, to_write=to_write)
-        number = sock.fileno()
-        shift.poller.register(number, WRITABLE if to_write else READABLE)
         until = time.monotonic() + seconds
-        shift.waiting[number] = _Waiting(getcurrent(), until)
-        shift.next_timer = min(shift.next_timer, until)
-        return bool(_switch(shift))
+        return bool(_wait(shift, sock.fileno(), WRITABLE if to_write else READABLE, until))
 
     def sleep(self, seconds: float) -> None:
         """Let others go on for so long."""
@@ -165,6 +171,15 @@ class Crew(Generic[Wish, Answer]):
         shift.wishes.append((getcurrent(), wish))
         answered: Answer = _switch(shift)
         return answered
+
+    def errand(self, act: Callable[[], T]) -> T:
+        """Do something with the database, when nothing is being written."""
+        shift = self._here()
+        if shift is None:
+            return act()
+        shift.errands.append((getcurrent(), act))
+        result: T = _switch(shift)
+        return result
 
     def aside(self, act: Callable[[], T]) -> T:
         """Let others go on while another thread does something that blocks."""
@@ -199,6 +214,23 @@ class Crew(Generic[Wish, Answer]):
             with contextlib.suppress(BlockingIOError):  # it is being woken already
                 self._shift.wake_writer.send(b"!")
 
+    # --- for what writes --------------------------------------------------------------------------
+
+    def is_writing(self) -> bool:
+        """Tell whether it is the crew's writing that asks, and lanes can go on meanwhile."""
+        shift = self._shift
+        return shift is not None and shift.clerk is getcurrent()
+
+    def until_events(self, number: int, wanted: int) -> int:
+        """Let lanes go on until a file descriptor is ready, and return for what it is.
+
+        For whom :meth:`is_writing` is true.
+        """
+        shift = self._shift
+        assert shift is not None
+        shift.overlaps = True
+        return int(_wait(shift, number, wanted, _FOREVER))
+
     # --- the thread ---------------------------------------------------------------------------------
 
     def _work(self, shift: _Shift[Wish]) -> None:
@@ -231,8 +263,13 @@ class Crew(Generic[Wish, Answer]):
         # Somebody may have got an answer meanwhile, whose outcome is then written with the others'.
         if self._look(shift, 0.0):
             return
-        if shift.wishes:
-            self._write(shift)
+        if shift.errands and shift.clerk is None:
+            self._send_clerk(shift, lambda: self._run_errands(shift))
+        elif shift.wishes and shift.clerk is None:
+            # What is written together costs little more than one alone.
+            are_most = 2 * len(shift.wishes) >= len(shift.lanes)
+            if are_most or not self._look(shift, GATHER_SECONDS):
+                self._write(shift)
         elif shift.lanes:
             self._look(shift, shift.next_timer - time.monotonic())
 
@@ -243,7 +280,7 @@ class Crew(Generic[Wish, Answer]):
             lane.gr_context = copy_context()
             shift.lanes.add(lane)
             lane.switch()
-        elif turn.lane not in shift.lanes:
+        elif turn.lane not in shift.lanes and turn.lane is not shift.clerk:
             return  # of a crew that failed; what it did aside came to its end all the same
         else:
             lane = turn.lane
@@ -255,7 +292,36 @@ class Crew(Generic[Wish, Answer]):
             shift.lanes.discard(lane)
 
     def _write(self, shift: _Shift[Wish]) -> None:
-        wishes, shift.wishes = shift.wishes, []
+        # While one half waits for the database, the other half can talk to its servers.
+        most = -(-len(shift.lanes) // 2) if shift.overlaps else len(shift.wishes)
+        wishes, shift.wishes = shift.wishes[:most], shift.wishes[most:]
+        self._send_clerk(shift, lambda: self._answer(shift, wishes))
+
+    def _send_clerk(self, shift: _Shift[Wish], act: Callable[[], None]) -> None:
+        """Have one of the crew deal with the database, while the others go on if they can."""
+
+        def work() -> None:
+            try:
+                act()
+            finally:
+                shift.clerk = None
+
+        shift.clerk = greenlet(work)
+        shift.clerk.gr_context = copy_context()
+        shift.clerk.switch()
+
+    def _run_errands(self, shift: _Shift[Wish]) -> None:
+        errands, shift.errands = shift.errands, []
+        for lane, act in errands:
+            turn = _Turn(lane)
+            try:
+                turn.value = act()
+            except BaseException as error:  # noqa: BLE001  (raised in the lane)
+                turn.error = error
+            self._ready.append(turn)
+
+    def _answer(self, shift: _Shift[Wish], wishes: Sequence[tuple[greenlet, Wish]]) -> None:
+        """Write, and let those go on who wanted it."""
         answers: Sequence[Answer | BaseException]
         try:
             answers = self._write_all([wish for _, wish in wishes])
@@ -270,11 +336,11 @@ class Crew(Generic[Wish, Answer]):
     def _look(self, shift: _Shift[Wish], seconds: float) -> bool:
         """See who can go on, waiting so many seconds at most; tell whether there is anybody."""
         endless = seconds == _FOREVER
-        for number, _ in shift.poller.poll(None if endless else milliseconds(seconds)):
+        for number, events in shift.poller.poll(None if endless else milliseconds(seconds)):
             waiting = shift.waiting.pop(number, None)
             if waiting is not None:
                 shift.poller.unregister(number)
-                self._ready.append(_Turn(waiting.lane, value=True))
+                self._ready.append(_Turn(waiting.lane, value=events))
             else:
                 _empty(shift.wake_reader)
         # Only now: who was ready when the thread was busy elsewhere is not late.
@@ -286,7 +352,7 @@ class Crew(Generic[Wish, Answer]):
         now = time.monotonic()
         for number in [number for number, one in shift.waiting.items() if one.until <= now]:
             shift.poller.unregister(number)
-            self._ready.append(_Turn(shift.waiting.pop(number).lane, value=False))
+            self._ready.append(_Turn(shift.waiting.pop(number).lane, value=0))
         for one in [one for one in shift.sleeping if one.until <= now]:
             shift.sleeping.remove(one)
             self._ready.append(_Turn(one.lane))
@@ -303,13 +369,21 @@ class Crew(Generic[Wish, Answer]):
         for turn in turns:
             if not isinstance(turn, _Turn):
                 turn()
-        for lane in shift.lanes:
+        for lane in (*shift.lanes, *([shift.clerk] if shift.clerk is not None else [])):
             lane.throw()  # GreenletExit, which no lane takes for an error of its message
 
 
 def _switch(shift: _Shift[Wish]) -> Any:
     assert shift.loop is not None
     return shift.loop.switch()
+
+
+def _wait(shift: _Shift[Any], number: int, wanted: int, until: float) -> Any:
+    """Wait for a socket; return what it is ready for, 0 when the time is over."""
+    shift.poller.register(number, wanted)
+    shift.waiting[number] = _Waiting(getcurrent(), until)
+    shift.next_timer = min(shift.next_timer, until)
+    return _switch(shift)
 
 
 def _empty(reader: socket.socket) -> None:

@@ -6,7 +6,7 @@ shared. Must not know sockets, nor what a lane does next, nor who brings the lan
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -17,7 +17,7 @@ from ..connections import note_success
 from ..core import Core
 from ..errors import OutboxUnavailable
 from ..signals import Event
-from . import breaker, claim, facts, holds, record
+from . import breaker, claim, facts, holds, record, together
 from .breaker import Trouble
 from .claim import Claimed
 from .decide import Decision
@@ -62,10 +62,14 @@ class Written:
 
 
 class Journal:
-    """Writes entries of lanes. Thread-safe."""
+    """Writes entries of lanes. Thread-safe.
 
-    def __init__(self, core: Core) -> None:
+    :param prepare: is shown each connection before it is used.
+    """
+
+    def __init__(self, core: Core, prepare: Callable[[Runs], None] = lambda _: None) -> None:
         self._core = core
+        self._prepare = prepare
 
     def write_all(self, entries: Sequence[Entry]) -> list[Written | BaseException]:
         """Commit the entries, together where that can be done, and return what came of each.
@@ -96,10 +100,17 @@ class Journal:
 
     def _store(self, entries: Sequence[Entry]) -> list[Written]:
         if all(map(_is_everyday, entries)):
-            with self._core.database.write_rows() as rows:
-                return self._write_rows(rows, entries)
+            return self._store_rows(entries)
         with self._core.database.write() as connection:
+            self._prepare(connection)
             return self._write(connection, entries)
+
+    def _store_rows(self, entries: Sequence[Entry]) -> list[Written]:
+        database = self._core.database
+        in_one = database.engine.dialect.name == "postgresql" and len(entries) > 1
+        with database.write_rows(single=in_one) as rows:
+            self._prepare(rows)
+            return (self._write_together if in_one else self._write_rows)(rows, entries)
 
     # --- in the transaction ----------------------------------------------------------------------
 
@@ -122,6 +133,15 @@ class Journal:
         self._begin(connection, entries, written, now)
         return written
 
+    def _write_together(self, connection: Runs, entries: Sequence[Entry]) -> list[Written]:
+        now = self._core.now()
+        dones = [entry.done for entry in entries if entry.done is not None]
+        begins = [_begin(entry) for entry in entries if entry.following is not None]
+        together.write(connection, dones, begins, now)
+        written = [Written(began=entry.following is not None) for entry in entries]
+        self._tell(entries, written, now)
+        return written
+
     def _finish(
         self,
         connection: Runs,
@@ -130,8 +150,11 @@ class Journal:
         now: datetime,
     ) -> None:
         dones = [entry.done for entry in entries if entry.done is not None]
-        if not dones or not record.finish(connection, dones, now):
-            return
+        if dones and record.finish(connection, dones, now):
+            self._tell(entries, written, now)
+
+    def _tell(self, entries: Sequence[Entry], written: Sequence[Written], now: datetime) -> None:
+        """Note the events of outcomes that were written."""
         for entry, its in zip(entries, written, strict=True):
             if entry.done is not None and self._is_of_interest(entry.done.decision):
                 its.events += facts.of_attempt(
@@ -165,7 +188,7 @@ class Journal:
         begins = []
         for entry, its in asking:
             if its.began and entry.following is not None:
-                begins.append(Begin(entry.following, entry.carrier, entry.worker))
+                begins.append(_begin(entry))
         if begins and not record.begin(connection, begins, now):
             for _, its in asking:  # a single one, or it would have been contested
                 its.began = False
@@ -188,6 +211,11 @@ class Journal:
         return [
             facts.of_connection("connection_failed", carrier, trouble, now=now, retry_at=retry_at)
         ] * opened
+
+
+def _begin(entry: Entry) -> Begin:
+    assert entry.following is not None
+    return Begin(entry.following, entry.carrier, entry.worker)
 
 
 def _is_everyday(entry: Entry) -> bool:

@@ -53,6 +53,7 @@ class Lane:
         place: Place,
         *,
         crew: Crew[Entry, Written],
+        patience: Patience,
         rack: Rack,
         worker: str,
         stopping: Callable[[], bool],
@@ -63,7 +64,7 @@ class Lane:
         self._carrier = place.supply.carrier
         self._crew = crew
         self._link = Link(self._carrier, rack, core.trial, crew)
-        self._patience = Patience(core.database, crew)
+        self._patience = patience
         self._worker = worker
         self._stopping = stopping
         self._began_at = core.now()
@@ -90,7 +91,7 @@ class Lane:
     def _deliver(self) -> None:
         going = True
         while going and not self._stopping():
-            handed = self._place.next(self._patience)
+            handed = self._place.next()
             if handed is None:
                 return
             going = self._guarded(handed)
@@ -160,7 +161,7 @@ class Lane:
     def _reserve(self) -> Handed | None:
         """Return the message after this one, which may be offered early; it can do without."""
         try:
-            return self._place.reserve(self._patience)
+            return self._place.reserve()
         except OutboxUnavailable:
             return None
 

@@ -17,11 +17,12 @@ from ..database import Database
 from ..errors import OutboxUnavailable
 from .crew import Crew
 from .lease import Lease
+from .overlapping import overlap
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
-C = TypeVar("C")
+C = TypeVar("C", bound=Runs)
 
 AGAIN_AFTER = 0.5
 """Seconds between tries while the database is away."""
@@ -33,11 +34,13 @@ class Patience:
     """Runs something in a transaction, and returns what it returns.
 
     Called as it is, it tries a few times, as does :meth:`rows`: that is for claiming.
+
+    :param crew: whose lanes go on in between.
     """
 
     def __init__(self, database: Database, crew: Crew[Any, Any]) -> None:
+        self.crew = crew
         self._database = database
-        self._crew = crew
 
     def __call__(self, act: Callable[[sa.Connection], T], /) -> T:
         """Run it with any statements.
@@ -64,7 +67,7 @@ class Patience:
     def pause(self, error: OutboxUnavailable) -> None:
         """Say that it will be tried again, and wait."""
         logger.warning("The database did not take it, trying again: %s", error)
-        self._crew.sleep(AGAIN_AFTER)
+        self.crew.sleep(AGAIN_AFTER)
 
     def _tried(
         self,
@@ -75,6 +78,7 @@ class Patience:
         while True:
             try:
                 with write() as connection:
+                    overlap(connection, self.crew)
                     return act(connection)
             except OutboxUnavailable as error:
                 if not may_go_on():

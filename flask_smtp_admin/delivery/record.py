@@ -129,7 +129,7 @@ def begin(connection: Runs, begins: Sequence[Begin], now: datetime) -> bool:
 
     :raises Contested: the same for one of several; the transaction must be rolled back.
     """
-    changed = _BEGIN.run(connection, [_attempt(one, now) for one in begins])
+    changed = _BEGIN.run(connection, [attempt_row(one, now) for one in begins])
     if changed == len(begins):
         return True
     if len(begins) > 1:
@@ -181,7 +181,8 @@ _BEGIN = Bulk(
 )
 
 
-def _attempt(one: Begin, now: datetime) -> dict[str, object]:
+def attempt_row(one: Begin, now: datetime) -> dict[str, object]:
+    """Return what is written of an attempt that begins."""
     message, carrier = one.message, one.carrier
     endpoint = carrier.endpoint
     return {
@@ -226,18 +227,21 @@ def finish(connection: Runs, dones: Sequence[Done], now: datetime) -> bool:
 
     :raises Contested: the same for one of several; the transaction must be rolled back.
     """
-    mine = settle(connection, [_outcome(done, now) for done in dones]) == len(dones)
+    mine = settle(connection, [outcome_row(done, now) for done in dones]) == len(dones)
     if not mine and len(dones) > 1:
         raise Contested
     mine = mine or all(_was_written(connection, done) for done in dones)
-    _FINISH.run(connection, [_end(done, now, mine=mine) for done in dones])
+    _FINISH.run(connection, [end_row(done, now, mine=mine) for done in dones])
     if mine:
-        _SETTLE_RECIPIENT.run(connection, [row for done in dones for row in _recipients(done, now)])
+        _SETTLE_RECIPIENT.run(
+            connection, [row for done in dones for row in recipient_rows(done, now)]
+        )
         _remove_bodies(connection, [done for done in dones if done.message.sensitive])
     return mine
 
 
-def _outcome(done: Done, now: datetime) -> dict[str, object]:
+def outcome_row(done: Done, now: datetime) -> dict[str, object]:
+    """Return what is written of the message."""
     message, decision, report = done.message, done.decision, done.report
     reply = report.reply
     return {
@@ -295,7 +299,8 @@ _FINISH = Bulk(
 )
 
 
-def _end(done: Done, now: datetime, *, mine: bool) -> dict[str, object]:
+def end_row(done: Done, now: datetime, *, mine: bool) -> dict[str, object]:
+    """Return what is written of the attempt; ``mine``: the message was ours to the end."""
     decision, report = done.decision, done.report
     reply = report.reply
     return {
@@ -334,7 +339,8 @@ _SETTLE_RECIPIENT = Bulk(
 )
 
 
-def _recipients(done: Done, now: datetime) -> list[dict[str, object]]:
+def recipient_rows(done: Done, now: datetime) -> list[dict[str, object]]:
+    """Return what is written of the recipients."""
     return [
         {
             "recipient": outcome.id,

@@ -10,6 +10,7 @@ import threading
 
 from ..core import Core
 from .lease import Leases
+from .patience import Patience
 from .record import Carrier
 from .supply import BATCH, Place, Supply
 
@@ -17,8 +18,11 @@ from .supply import BATCH, Place, Supply
 class Supplies:
     """All supplies of a worker. Thread-safe."""
 
-    def __init__(self, core: Core, leases: Leases, *, largest: int = BATCH) -> None:
+    def __init__(
+        self, core: Core, leases: Leases, patience: Patience, *, largest: int = BATCH
+    ) -> None:
         self._core = core
+        self._patience = patience
         self._leases = leases
         self._largest = largest
         self._lock = threading.Lock()
@@ -35,7 +39,9 @@ class Supplies:
                 place = supply.join() if supply.carrier == carrier else None
                 if place is not None:
                     return place
-            supply = Supply(self._core, carrier, self._leases, largest=self._largest)
+            supply = Supply(
+                self._core, carrier, self._leases, self._patience, largest=self._largest
+            )
             self._open.append(supply)
             place = supply.join()
         assert place is not None

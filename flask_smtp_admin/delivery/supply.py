@@ -70,12 +70,19 @@ class Supply:
     """
 
     def __init__(
-        self, core: Core, carrier: Carrier, leases: Leases, *, largest: int = BATCH
+        self,
+        core: Core,
+        carrier: Carrier,
+        leases: Leases,
+        patience: Patience,
+        *,
+        largest: int = BATCH,
     ) -> None:
         self.carrier = carrier
         self.claimed_count = 0
         self._core = core
         self._leases = leases
+        self._patience = patience
         self._hold_id = str(uuid.uuid4())
         self._largest = largest
         self._fitting = min(largest, FIRST_BATCH)
@@ -85,8 +92,8 @@ class Supply:
         self._places: list[Place] = []
         self._pool: deque[Handed] = deque()
         self._outstanding: dict[Lease, int] = {}
-        self._filled_at: float | None = None
-        self._filled_with = 0
+        self._filled_at = time.monotonic()
+        self._finished = 0
 
     # --- for the worker, from any thread --------------------------------------------------------
 
@@ -141,23 +148,18 @@ class Supply:
         """Whether a lane may take a message before it is its turn."""
         return self._largest > 1
 
-    def hand_out(self, place: Place, patience: Patience) -> Handed | None:
+    def hand_out(self, place: Place) -> Handed | None:
         """Return the next message for a lane; ``None``: there is none, or no room for the lane.
 
         :raises OutboxUnavailable: the database is away.
         """
-        if not place.is_admitted:
-            self._fill(patience)
-        if not place.is_admitted:
-            return None
-        handed = self._next()
-        if handed is None and not self._is_dry:
-            self._fill(patience)
-            handed = self._next()
-        return handed
+        if not place.is_admitted or self._runs_low():
+            self._patience.crew.errand(self._fill)
+        return self._next() if place.is_admitted else None
 
     def settled(self, lease: Lease) -> None:
         """Note that one of the lease's messages is dealt with, in the database too."""
+        self._finished += 1
         with self._lock:
             left = self._outstanding.get(lease, 1) - 1
             if left:
@@ -211,31 +213,39 @@ class Supply:
                 # Others may have it by now, or will have it soon.
         return None
 
-    def _fill(self, patience: Patience) -> None:
-        """Ask for room for all lanes that have none yet, and claim if nothing is left."""
+    def _runs_low(self) -> bool:
+        """Tell whether some lane would soon find nothing, though there may be more."""
+        return not self._is_dry and len(self._pool) < min(len(self._places), self._largest)
+
+    def _fill(self) -> None:
+        """Ask for room for all lanes that have none yet, and claim if little is left."""
+        lacks_room = self._lacks_room()
+        if not lacks_room and not self._runs_low():
+            return  # it was done for another lane meanwhile
         lease = self._leases.new()
         try:
-            filling = self._claimed(patience, lease)
+            if lacks_room or self.carrier.limits.set_ones():
+                filling = self._patience(lambda connection: self._claim(connection, lease))
+            else:
+                filling = self._patience.rows(lambda rows: self._claim_rows(rows, lease))
         except BaseException:
             self._leases.drop(lease)
             raise
+        self._take_in(filling, lease)
+
+    def _take_in(self, filling: _Filling, lease: Lease) -> None:
+        batch = filling.batch
         with self._lock:
             for number, place in enumerate(self._places):
                 place.is_admitted = place.is_admitted or number < filling.granted
                 place.is_crowded_out = filling.is_current and not place.is_admitted
-            self._is_dry = len(filling.batch) < filling.asked or not filling.granted
-            self._pool.extend(Handed(message, lease) for message in filling.batch)
-            if filling.batch:
-                self._outstanding[lease] = len(filling.batch)
-                self._filled_at, self._filled_with = time.monotonic(), len(filling.batch)
-        self.claimed_count += len(filling.batch)
-        if not filling.batch:
+            self._is_dry = len(batch) < filling.asked or not filling.granted
+            self._pool.extend(Handed(message, lease) for message in batch)
+            if batch:
+                self._outstanding[lease] = len(batch)
+        self.claimed_count += len(batch)
+        if not batch:
             self._leases.drop(lease)
-
-    def _claimed(self, patience: Patience, lease: Lease) -> _Filling:
-        if self._lacks_room() or self.carrier.limits.set_ones():
-            return patience(lambda connection: self._claim(connection, lease))
-        return patience.rows(lambda connection: self._claim_rows(connection, lease))
 
     def _claim(self, connection: sa.Connection, lease: Lease) -> _Filling:
         """Find room for all lanes, and claim what the connection's limits allow, if it is needed."""
@@ -245,7 +255,7 @@ class Supply:
         now = self._core.now()
         skew = self._core.database.skew(connection)
         granted = self._room(connection, lease, now + skew)
-        if not granted or self._pool:
+        if not granted or not self._runs_low():
             return _Filling(granted, 0, [])
         asked = self._size()
         limit = allowance(connection, carrier.id, carrier.limits, asked, now)
@@ -291,8 +301,10 @@ class Supply:
 
     def _size(self) -> int:
         """Return how many messages to claim: as many as take a moment, going by the last ones."""
-        if self._filled_at is not None:
-            seconds = (time.monotonic() - self._filled_at) / self._filled_with
+        finished, since = self._finished, self._filled_at
+        self._finished, self._filled_at = 0, time.monotonic()
+        if finished:
+            seconds = (self._filled_at - since) / finished
             fitting = int(BATCH_SECONDS / max(seconds, 1e-6))
             self._fitting = max(1, min(fitting, self._largest))
         return self._fitting
@@ -310,20 +322,20 @@ class Place:
         self._offered_at: float | None = None
         self._is_slow = False
 
-    def next(self, patience: Patience) -> Handed | None:
+    def next(self) -> Handed | None:
         """Return the message to be sent now; ``None``: the lane is not needed.
 
         :raises OutboxUnavailable: the database is away.
         """
-        return self.supply.taken_back(self) or self.supply.hand_out(self, patience)
+        return self.supply.taken_back(self) or self.supply.hand_out(self)
 
-    def reserve(self, patience: Patience) -> Handed | None:
+    def reserve(self) -> Handed | None:
         """Return the message after it, if it can be told already. It may go to another lane yet.
 
         :raises OutboxUnavailable: the database is away.
         """
         if self._ahead is None and self.supply.is_ahead_of_time and not self._is_slow:
-            self._ahead = self.supply.hand_out(self, patience)
+            self._ahead = self.supply.hand_out(self)
         return self._ahead
 
     def give_back(self) -> Handed | None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ..bulk import Bulk, Runs
+from ..bulk import Bulk, Runs, is_among
 from .message import Message
 from .states import TRANSITIONS, Status
 
@@ -82,21 +82,26 @@ def settle(connection: Runs, rows: Sequence[Mapping[str, Any]]) -> int:
     return _SETTLE.run(connection, [{"sending": Status.SENDING, **row} for row in rows])
 
 
-_TAKE = Bulk(
-    sa.update(Message)
-    .where(
-        Message.id == sa.bindparam("message"),
-        Message.status == sa.bindparam("queued", type_=Message.status.type),
+def _taking(which: sa.ColumnElement[bool]) -> Bulk:
+    return Bulk(
+        sa.update(Message)
+        .where(which, Message.status == sa.bindparam("queued", type_=Message.status.type))
+        .values(
+            status=sa.bindparam("sending"),
+            lease_token=sa.bindparam("token"),
+            lease_until=sa.bindparam("until"),
+        )
     )
-    .values(
-        status=sa.bindparam("sending"),
-        lease_token=sa.bindparam("token"),
-        lease_until=sa.bindparam("until"),
-    )
-)
+
+
+_TAKE = _taking(Message.id == sa.bindparam("message"))
+_TAKE_ALL = _taking(is_among(Message.id, "messages"))
 
 
 def take(connection: Runs, numbers: Iterable[int], token: str, until: datetime) -> None:
     """Put queued messages under a lease, to be sent; one that somebody else has stays as it is."""
     same = {"queued": Status.QUEUED, "sending": Status.SENDING, "token": token, "until": until}
-    _TAKE.run(connection, [{"message": number, **same} for number in numbers])
+    if connection.dialect.name == "postgresql":  # each row would be a question of its own there
+        _TAKE_ALL.run(connection, [{"messages": list(numbers), **same}])
+    else:
+        _TAKE.run(connection, [{"message": number, **same} for number in numbers])

@@ -36,8 +36,8 @@ class Shop:
         self.bench = bench
         self.number = bench.connection(server, max_sessions=2)
         self.leases = Leases(timedelta(seconds=45), 2.0, timedelta(seconds=20))
-        self.supplies = Supplies(bench.core, self.leases)
         self.patience = Counting(bench.core.database, Crew(list))
+        self.supplies = Supplies(bench.core, self.leases, self.patience)
 
     def join(self) -> Place:
         carrier = carriers.find(self.bench.core, self.number)
@@ -45,7 +45,7 @@ class Shop:
         return self.supplies.join(carrier)
 
     def next(self, place: Place) -> Handed:
-        handed = place.next(self.patience)
+        handed = place.next()
         assert handed is not None
         return handed
 
@@ -67,7 +67,7 @@ def test_lanes_share_one_claim(shop: Shop) -> None:
     taken = [shop.next(place).message.id for place in (one, other, one, other)]
     assert taken == numbers
     assert shop.patience.transactions == 1
-    assert one.next(shop.patience) is None
+    assert one.next() is None
     assert shop.patience.transactions == 1, "the claim had found the last of them"
     assert shop.holds() == [2]
 
@@ -77,7 +77,7 @@ def test_a_lane_that_comes_later_looks_again(shop: Shop) -> None:
     one = shop.join()
     shop.next(one)
     late = shop.bench.send()
-    assert one.next(shop.patience) is None
+    assert one.next() is None
     assert shop.next(shop.join()).message.id == late
 
 
@@ -85,9 +85,9 @@ def test_what_is_reserved_comes_next_and_goes_back_with_its_lane(shop: Shop) -> 
     numbers = [shop.bench.send() for _ in range(3)]
     one, other = shop.join(), shop.join()
     shop.next(one)
-    reserved = one.reserve(shop.patience)
+    reserved = one.reserve()
     assert reserved is not None
-    assert one.reserve(shop.patience) is reserved
+    assert one.reserve() is reserved
     assert shop.next(other).message.id == numbers[2]
     assert one.supply.leave(one) is None, "the other one is there yet"
     assert shop.next(other) is reserved
@@ -103,7 +103,7 @@ def test_a_lane_with_a_slow_server_reserves_nothing(
     shop.next(place)
     place.offers()
     place.has_outcome()
-    assert place.reserve(shop.patience) is None
+    assert place.reserve() is None
 
 
 def test_the_last_lane_gives_back_what_was_not_sent(shop: Shop) -> None:
@@ -111,7 +111,7 @@ def test_the_last_lane_gives_back_what_was_not_sent(shop: Shop) -> None:
         shop.bench.send()
     one, other = shop.join(), shop.join()
     handed = shop.next(one)
-    other.next(shop.patience)
+    other.next()
     assert one.supply.leave(one) is None
     leaving = other.supply.leave(other)
     assert leaving is not None
@@ -137,7 +137,7 @@ def test_messages_whose_lease_has_ended_are_left_to_others(shop: Shop) -> None:
         shop.bench.send()
     place = shop.join()
     shop.next(place).lease.renewed(asked_at=-1000.0)
-    assert place.next(shop.patience) is None
+    assert place.next() is None
 
 
 def test_a_stuck_lane_keeps_nothing_from_the_others(shop: Shop) -> None:
@@ -145,7 +145,7 @@ def test_a_stuck_lane_keeps_nothing_from_the_others(shop: Shop) -> None:
         shop.bench.send()
     stuck, other = shop.join(), shop.join()
     shop.next(stuck)
-    reserved = stuck.reserve(shop.patience)
+    reserved = stuck.reserve()
     stuck.offers()
     assert stuck.supply.take_from_the_stuck(-1.0) == []
     assert shop.next(other) is reserved
@@ -157,7 +157,7 @@ def test_when_all_lanes_are_stuck_other_workers_get_the_rest(shop: Shop) -> None
     for place in (one, other):
         shop.next(place)
         place.offers()
-    one.reserve(shop.patience)
+    one.reserve()
     freed = one.supply.take_from_the_stuck(-1.0)
     assert [handed.message.id for handed in freed] == numbers[2:]
     assert one.supply.take_from_the_stuck(-1.0) == []
@@ -169,11 +169,13 @@ def test_there_are_no_more_lanes_than_the_connection_allows(shop: Shop) -> None:
     first = shop.join()
     shop.next(first)
     elsewhere = Shop.__new__(Shop)
-    elsewhere.__dict__.update(shop.__dict__, supplies=Supplies(shop.bench.core, shop.leases))
+    elsewhere.__dict__.update(
+        shop.__dict__, supplies=Supplies(shop.bench.core, shop.leases, shop.patience)
+    )
     theirs, too_many = elsewhere.join(), elsewhere.join()
-    assert theirs.next(shop.patience) is None
+    assert theirs.next() is None
     assert theirs.is_admitted
-    assert too_many.next(shop.patience) is None
+    assert too_many.next() is None
     assert too_many.is_crowded_out
     assert sorted(shop.holds()) == [1, 1]
 
@@ -185,6 +187,6 @@ def test_a_connection_that_was_changed_gets_a_new_supply(shop: Shop) -> None:
     shop.bench.change(Connection, Connection.id == shop.number, caption="New", updated_at=now)
     new = shop.join()
     assert new.supply is not old.supply
-    assert old.next(shop.patience) is None
+    assert old.next() is None
     assert not old.is_crowded_out
     assert shop.next(new).message.sender == "shop@example.org"
