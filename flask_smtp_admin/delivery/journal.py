@@ -107,7 +107,7 @@ class Journal:
 
     def _store_rows(self, entries: Sequence[Entry]) -> list[Written]:
         database = self._core.database
-        in_one = database.engine.dialect.name == "postgresql" and len(entries) > 1
+        in_one = len(entries) > 1 and together.is_possible(database.engine.dialect)
         with database.write_rows(single=in_one) as rows:
             self._prepare(rows)
             return (self._write_together if in_one else self._write_rows)(rows, entries)

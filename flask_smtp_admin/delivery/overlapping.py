@@ -7,6 +7,7 @@ still while it is written.
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Generator
 from typing import Any
 
@@ -27,7 +28,8 @@ def overlap(connection: Runs, crew: Crew[Any, Any]) -> None:
     driver = _driver_connection(connection)
     if hasattr(driver, "pgconn") and getattr(driver, _MARK, None) is not crew:
         setattr(driver, _MARK, crew)
-        driver.wait = _waiting(driver, type(driver).wait)
+        # Weak, or else a connection would keep itself from being forgotten.
+        driver.wait = _waiting(weakref.ref(driver), type(driver).wait, crew)
 
 
 def _driver_connection(connection: Runs) -> Any:
@@ -37,11 +39,13 @@ def _driver_connection(connection: Runs) -> Any:
     return connection.connection.driver_connection
 
 
-def _waiting(driver: Any, wait: Callable[..., Any]) -> Callable[..., Any]:
+def _waiting(
+    found: Callable[[], Any], wait: Callable[..., Any], crew: Crew[Any, Any]
+) -> Callable[..., Any]:
     """Return how the driver waits from now on: as before, except when the crew writes."""
 
     def waiting(generator: Generator[int, int, Any], *args: Any, **options: Any) -> Any:
-        crew: Crew[Any, Any] = getattr(driver, _MARK)
+        driver = found()
         if not crew.is_writing():
             return wait(driver, generator, *args, **options)
         return _take_turns(crew, driver, generator)

@@ -24,6 +24,11 @@ from .record import Begin, Contested, Done
 _NUMBER, _WORDS, _YES, _TIME = sa.BigInteger(), sa.Text(), sa.Boolean(), sa.DateTime(timezone=True)
 
 
+def is_possible(dialect: sa.Dialect) -> bool:
+    """Tell whether the database understands the statement."""
+    return dialect.name == "postgresql"
+
+
 def write(connection: Runs, dones: Sequence[Done], begins: Sequence[Begin], now: datetime) -> None:
     """Write outcomes, and mark messages as in flight.
 

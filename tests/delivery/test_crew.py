@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 import pytest
 
 from flask_smtp_admin.delivery.crew import Crew
+from flask_smtp_admin.smtp import READABLE
 
 LONG = 60.0
 
@@ -292,3 +293,98 @@ def test_a_crew_that_fails_ends_its_lanes_and_the_next_one_works(
 
     all_at_once(crew, lambda: ended.append(crew.write("again")))
     assert ended == ["waits", "AGAIN"]
+
+
+def test_an_errand_is_done_and_its_value_returned() -> None:
+    groups: list[list[str]] = []
+    crew = noting(groups)
+    seen: list[object] = []
+
+    def stumble() -> None:
+        raise LookupError("a bug")
+
+    def lane() -> None:
+        seen.append(crew.errand(lambda: "claimed"))
+        try:
+            crew.errand(stumble)
+        except LookupError as error:
+            seen.append(str(error))
+        seen.append(crew.write("a"))
+
+    all_at_once(crew, lane)
+    assert seen == ["claimed", "a bug", "A"]
+    assert crew.errand(lambda: "outside") == "outside"
+
+
+class Database:
+    """Writes whatever it is asked to when the test says so, and can be waited for meanwhile."""
+
+    def __init__(self, ours: socket.socket, theirs: socket.socket) -> None:
+        self.groups: list[list[str]] = []
+        self.crew: Crew[str, str] = Crew(self.write_all)
+        self.ours, self.theirs = ours, theirs
+
+    def write_all(self, wishes: Sequence[str]) -> list[str | BaseException]:
+        self.groups.append(list(wishes))
+        assert self.crew.is_writing()
+        self.crew.until_events(self.ours.fileno(), READABLE)
+        self.ours.recv(1)
+        return [wish.upper() for wish in wishes]
+
+    def answer(self) -> None:
+        self.theirs.send(b".")
+
+
+@pytest.fixture
+def database() -> Iterator[Database]:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        yield Database(ours, theirs)
+
+
+def test_lanes_go_on_while_it_is_written(
+    database: Database, pair: tuple[socket.socket, socket.socket]
+) -> None:
+    ours, theirs = pair
+    order: list[str] = []
+
+    def writes() -> None:
+        order.append(database.crew.write("a"))
+
+    def talks() -> None:
+        database.crew.until_ready(ours, LONG, to_write=False)
+        order.append(ours.recv(3).decode())
+        database.answer()
+
+    all_at_once(database.crew, writes, talks, lambda: theirs.send(b"250"))
+    assert order == ["250", "A"]
+    assert not database.crew.is_writing()
+
+
+def test_one_half_writes_while_the_other_half_talks(database: Database) -> None:
+    def lane(name: str) -> Callable[[], None]:
+        def run() -> None:
+            for number in range(3):
+                database.answer()
+                database.crew.write(f"{name}{number}")
+
+        return run
+
+    all_at_once(database.crew, *(lane(name) for name in "abcd"))
+    sizes = [len(group) for group in database.groups]
+    assert sum(sizes) == 12
+    assert max(sizes[1:]) == 2, "as soon as it is known that one does not have to stand still"
+
+
+def test_an_errand_does_not_come_between_what_is_being_written(database: Database) -> None:
+    order: list[str] = []
+
+    def writes() -> None:
+        order.append(database.crew.write("a"))
+
+    def runs() -> None:
+        database.answer()
+        database.crew.errand(lambda: order.append("errand"))
+
+    all_at_once(database.crew, writes, runs)
+    assert sorted(order) == ["A", "errand"]
