@@ -29,7 +29,7 @@ from .delivery.record import Carrier
 from .delivery.supplies import Supplies
 from .delivery.supply import Handed, Place
 from .errors import OutboxUnavailable
-from .models import ConnectionHealth, Message, Status
+from .models import ConnectionHealth, Message, Status, is_queued
 
 logger = logging.getLogger(__name__)
 
@@ -143,7 +143,7 @@ class Worker:
         with self._core.database.read() as connection:
             message = connection.execute(
                 sa.select(Message.due_at)
-                .where(Message.status == Status.QUEUED, Message.due_at > now)
+                .where(is_queued(), Message.due_at > now)
                 .order_by(Message.due_at)
                 .limit(1)
             ).scalar()

@@ -23,6 +23,7 @@ from ..models import (
     Recipient,
     RecipientStatus,
     Status,
+    is_queued,
 )
 from ..models.transition import move, take
 from ..outbox import read_body
@@ -98,6 +99,7 @@ def due(
     would start lanes that find nothing, again and again.
     """
     return (
+        is_queued(),
         Message.connection_id == connection_id,
         Message.due_at <= now,
         sa.or_(Message.expires_at.is_(None), Message.expires_at > now),
@@ -108,20 +110,13 @@ def due_count(connection: sa.Connection, connection_id: int, now: datetime, enou
     """Count the due messages of a connection, up to ``enough``."""
     # Naming the priorities lets the index be used down to the due time.
     named = Message.priority.in_(sorted(Priority.BY_NAME.values()))
-    queued = Message.status == Status.QUEUED
-    rows = (
-        sa.select(Message.id)
-        .where(queued, *due(connection_id, now), named)
-        .limit(enough)
-        .subquery()
-    )
+    rows = sa.select(Message.id).where(*due(connection_id, now), named).limit(enough).subquery()
     return int(connection.execute(sa.select(sa.func.count()).select_from(rows)).scalar_one())
 
 
 _DUE = Bulk(
     sa.select(Message.id)
     .where(
-        Message.status == sa.bindparam("queued", type_=Message.status.type),
         *due(
             sa.bindparam("connection", type_=Message.connection_id.type),
             sa.bindparam("now", type_=Message.due_at.type),
@@ -143,7 +138,7 @@ def _due_numbers(connection: Runs, connection_id: int, limit: int, now: datetime
     waits for a retry.
     """
     numbers: list[int] = []
-    values = {"queued": Status.QUEUED, "connection": connection_id, "now": now}
+    values = {"connection": connection_id, "now": now}
     for priority in sorted(Priority.BY_NAME.values()):
         if len(numbers) == limit:
             break

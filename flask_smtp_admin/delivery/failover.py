@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import aliased
 
 from ..core import Core
-from ..models import BreakerState, Connection, ConnectionHealth, Message, Status
+from ..models import BreakerState, Connection, ConnectionHealth, Message, is_queued
 
 
 def hand_over(core: Core) -> int:
@@ -24,7 +24,7 @@ def hand_over(core: Core) -> int:
             moved += connection.execute(
                 sa.update(Message)
                 .where(
-                    Message.status == Status.QUEUED,
+                    is_queued(),
                     Message.connection_id == broken_id,
                     Message.pinned.is_(False),
                     Message.due_at <= now,

@@ -23,6 +23,7 @@ from flask_smtp_admin.models import (
     Priority,
     Status,
     Worker,
+    is_queued,
 )
 from flask_smtp_admin.models.worker import ALIVE_WITHIN
 from flask_smtp_admin.wording import Count
@@ -48,7 +49,7 @@ def read(core: Core, dispatch: str) -> Snapshot:
 
 def _facts(session: Session, core: Core, now: datetime) -> dict[str, Any]:
     midnight = _midnight(now, core)
-    queued = Message.status == Status.QUEUED
+    queued = is_queued()
     stuck = (Message.status == Status.SENDING, Message.lease_until < now - STUCK_AFTER)
     facts = _connections(session, now, core.keys)
     last_seen, last_sweep = session.execute(
@@ -91,7 +92,7 @@ def _oldest_due_at(
     """Return since when the oldest message is due, whether it waits or is stuck."""
     waiting = session.scalar(
         sa.select(Message.due_at)
-        .where(Message.status == Status.QUEUED, Message.due_at <= now)
+        .where(is_queued(), Message.due_at <= now)
         .order_by(Message.due_at)
         .limit(1)
     )
@@ -149,7 +150,7 @@ def _due(connection_id: int | None, now: datetime) -> tuple[sa.ColumnElement[boo
     """Return the conditions of the due messages of a connection, or of those without one."""
     # Naming the priorities lets the index of the claim be used down to the due time.
     return (
-        Message.status == Status.QUEUED,
+        is_queued(),
         Message.connection_id == connection_id,
         Message.priority.in_(sorted(Priority.BY_NAME.values())),
         Message.due_at <= now,

@@ -9,7 +9,15 @@ from .attempt import Attempt, AttemptStatus
 from .base import Base
 from .connection import AuthMechanism, BreakerState, Connection, ConnectionHealth, Encryption
 from .hold import SessionHold
-from .message import Message, MessageBody, Priority, Recipient, RecipientKind, RecipientStatus
+from .message import (
+    Message,
+    MessageBody,
+    Priority,
+    Recipient,
+    RecipientKind,
+    RecipientStatus,
+    is_queued,
+)
 from .states import FINAL, TRANSITIONS, UNSENT, Status
 from .worker import Worker
 
@@ -34,4 +42,5 @@ __all__ = [
     "SessionHold",
     "Status",
     "Worker",
+    "is_queued",
 ]

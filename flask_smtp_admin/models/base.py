@@ -53,13 +53,13 @@ def one_of(column: str, values: type[Enum]) -> CheckConstraint:
     return CheckConstraint(f"{column} IN ({listed})", name=column)
 
 
-def partial_index(*columns: str) -> Index:
-    """Return an index that leaves out the rows whose last column is empty, where the database can.
+def partial_index(*columns: str, where: str = "", unique: bool = False) -> Index:
+    """Return an index of some of the rows, where the database can: fewer cost less to write.
 
-    Writing an index is most of what storing a row costs.
+    :param where: which ones. Default: those whose last column is not empty.
     """
-    there = text(f"{columns[-1]} IS NOT NULL")
-    return Index(None, *columns, sqlite_where=there, postgresql_where=there)
+    rows = text(where or f"{columns[-1]} IS NOT NULL")
+    return Index(None, *columns, unique=unique, sqlite_where=rows, postgresql_where=rows)
 
 
 class Word(TypeDecorator[Enum]):

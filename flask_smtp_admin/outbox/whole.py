@@ -64,7 +64,10 @@ def _lines(parameter: str) -> sa.Label[str]:
 def _statement(*, with_key: bool) -> sa.Select[int]:
     message = postgresql.insert(Message).values(CHOOSING)
     if with_key:
-        message = message.on_conflict_do_nothing(index_elements=[Message.idempotency_key])
+        message = message.on_conflict_do_nothing(
+            index_elements=[Message.idempotency_key],
+            index_where=Message.idempotency_key.is_not(None),
+        )
     stored = message.returning(Message.id).cte("message")
     recipients = sa.insert(Recipient).from_select(
         ["message_id", "address", "address_key", "kind", "status"],

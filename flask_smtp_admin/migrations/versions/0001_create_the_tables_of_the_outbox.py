@@ -277,7 +277,6 @@ def upgrade() -> None:
             ondelete="SET NULL",
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_smtp_admin_message")),
-        sa.UniqueConstraint("idempotency_key", name=op.f("uq_smtp_admin_message_idempotency_key")),
         sqlite_autoincrement=True,
         mysql_charset="utf8mb4",
         mariadb_charset="utf8mb4",
@@ -297,6 +296,14 @@ def upgrade() -> None:
         postgresql_where=sa.text("lease_token IS NOT NULL"),
     )
     op.create_index(
+        op.f("ix_smtp_admin_message_idempotency_key"),
+        "smtp_admin_message",
+        ["idempotency_key"],
+        unique=True,
+        sqlite_where=sa.text("idempotency_key IS NOT NULL"),
+        postgresql_where=sa.text("idempotency_key IS NOT NULL"),
+    )
+    op.create_index(
         op.f("ix_smtp_admin_message_message_id"), "smtp_admin_message", ["message_id"], unique=False
     )
     op.create_index(
@@ -304,12 +311,16 @@ def upgrade() -> None:
         "smtp_admin_message",
         ["status", "connection_id", "priority", "due_at", "id"],
         unique=False,
+        sqlite_where=sa.text("status = 'queued'"),
+        postgresql_where=sa.text("status = 'queued'"),
     )
     op.create_index(
         op.f("ix_smtp_admin_message_status_due_at_id"),
         "smtp_admin_message",
         ["status", "due_at", "id"],
         unique=False,
+        sqlite_where=sa.text("status = 'queued'"),
+        postgresql_where=sa.text("status = 'queued'"),
     )
     op.create_index(
         op.f("ix_smtp_admin_message_status_expires_at"),
@@ -629,12 +640,25 @@ def downgrade() -> None:
         sqlite_where=sa.text("expires_at IS NOT NULL"),
         postgresql_where=sa.text("expires_at IS NOT NULL"),
     )
-    op.drop_index(op.f("ix_smtp_admin_message_status_due_at_id"), table_name="smtp_admin_message")
+    op.drop_index(
+        op.f("ix_smtp_admin_message_status_due_at_id"),
+        table_name="smtp_admin_message",
+        sqlite_where=sa.text("status = 'queued'"),
+        postgresql_where=sa.text("status = 'queued'"),
+    )
     op.drop_index(
         op.f("ix_smtp_admin_message_status_connection_id_priority_due_at_id"),
         table_name="smtp_admin_message",
+        sqlite_where=sa.text("status = 'queued'"),
+        postgresql_where=sa.text("status = 'queued'"),
     )
     op.drop_index(op.f("ix_smtp_admin_message_message_id"), table_name="smtp_admin_message")
+    op.drop_index(
+        op.f("ix_smtp_admin_message_idempotency_key"),
+        table_name="smtp_admin_message",
+        sqlite_where=sa.text("idempotency_key IS NOT NULL"),
+        postgresql_where=sa.text("idempotency_key IS NOT NULL"),
+    )
     op.drop_index(
         op.f("ix_smtp_admin_message_lease_token"),
         table_name="smtp_admin_message",
