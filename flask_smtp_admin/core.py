@@ -70,14 +70,14 @@ class State:
         host has given none.
     :param find_dispatch: resolves who delivers, as late as the question comes.
     :param url_prefix: where the pages are mounted.
-    :param settle: looks again for extensions of the application that came after this one.
+    :param settling: kept here, so that it lasts as long as the application.
     """
 
     core: Core
     authorize: Callable[[str], object] | None = None
     find_dispatch: Callable[[], str] = lambda: "none"
     url_prefix: str = "/smtp-admin"
-    settle: Callable[..., None] = lambda *_, **__: None
+    settling: object = None
 
     @property
     def dispatch(self) -> str:

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 import flask_mail
 import sqlalchemy as sa
-from flask import Flask, appcontext_pushed, current_app, has_app_context
+from flask import Flask, current_app, has_app_context
 from flask_sqlalchemy import SQLAlchemy
 
 from . import cli, connections, mail, signals, web
@@ -28,6 +28,7 @@ from .dispatch import Bells, resolve
 from .errors import ConfigurationError, NotInitializedError
 from .outbox import OutboxMessage, SendOptions
 from .placement import Placement, inside
+from .settling import Settling
 from .smtp import FrozenMessage, Reply
 
 logger = logging.getLogger(__name__)
@@ -78,7 +79,7 @@ class SMTPAdmin:
             )
         config = Config.from_mapping(app.config)
         placement = Placement(app, config, self._db)
-        state = self._make_state(app, config, placement)
+        state, bells = self._make_state(app, config, placement)
         app.extensions[EXTENSION_KEY] = state
         self._states.add(state)
 
@@ -91,9 +92,9 @@ class SMTPAdmin:
         placement.settle()
         if config.capture_flask_mail and "mail" in app.extensions:
             mail.capture(app)
-        _settle_later(state, app, placement)
+        _settle_later(state, app, placement, bells.open)
 
-    def _make_state(self, app: Flask, config: Config, placement: Placement) -> State:
+    def _make_state(self, app: Flask, config: Config, placement: Placement) -> tuple[State, Bells]:
         def publish(event: signals.Event) -> None:
             if not signals.is_heard(event.code):
                 return  # an application's context is not free
@@ -113,13 +114,13 @@ class SMTPAdmin:
             after_commit=placement.after_commit,
             hears=signals.is_heard,
         )
-        app.before_request(bells.open)
-        return State(
+        state = State(
             core=core,
             authorize=self._authorize,
             find_dispatch=find_dispatch,
             url_prefix=self._url_prefix,
         )
+        return state, bells
 
     def authorize(self, function: AuthorizeT) -> AuthorizeT:
         """Register the function that says who may do what; use it as a decorator.
@@ -317,15 +318,16 @@ class SMTPAdmin:
         return state
 
 
-def _settle_later(state: State, app: Flask, placement: Placement) -> None:
-    """Look again for extensions that came after this one, whenever a context or a request begins.
+def _settle_later(
+    state: State, app: Flask, placement: Placement, serve: Callable[[], None]
+) -> None:
+    """Look again for extensions that came after this one.
 
-    Every use of theirs and of ours happens inside an application context. A test may keep one open
-    over its requests, which then push none of their own.
+    Every use of theirs and of ours happens inside an application context.
     """
     captures = state.core.config.capture_flask_mail
 
-    def settle(sender: Flask, **_: object) -> None:
+    def settle(sender: Flask) -> None:
         nonlocal captures
         placement.settle()
         if not captures:
@@ -337,10 +339,7 @@ def _settle_later(state: State, app: Flask, placement: Placement) -> None:
             logger.error("%s", error)  # noqa: TRY400  (the sentence says it all)
             captures = False
 
-    # The signal is global and holds it weakly, so that it goes with the application.
-    state.settle = settle
-    appcontext_pushed.connect(settle, app)
-    app.before_request(lambda: settle(current_app))
+    state.settling = Settling(app, settle, serve)
 
 
 def _key_ring(app: Flask, config: Config) -> KeyRing:

@@ -16,10 +16,10 @@ from typing import Any
 import flask_mail
 import pytest
 import sqlalchemy as sa
-from flask import Flask
+from flask import Flask, appcontext_pushed
 from flask_sqlalchemy import SQLAlchemy
 
-from flask_smtp_admin import SMTPAdmin
+from flask_smtp_admin import SMTPAdmin, settling
 from flask_smtp_admin.errors import (
     ConfigurationError,
     MessageError,
@@ -188,26 +188,63 @@ def test_inside_one_context_the_admin_comes_last(tmp_path: Path, order: tuple[st
         db.engine.dispose()
 
 
-def test_a_mail_that_comes_inside_an_open_context_is_captured_with_the_next_request(
-    make_app: MakeApp, catchall: CatchAll, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_mail_that_comes_late_is_captured_at_once(make_app: MakeApp, catchall: CatchAll) -> None:
     app = make_app(MAIL_SERVER=catchall.host, MAIL_PORT=catchall.port)
 
     @app.route("/")
     def send() -> str:
-        app.extensions["mail"].send(a_message("captured"))
+        flask_mail.Mail(app).send(a_message("made in a request"))
         return ""
 
     with app.app_context():
-        mail = flask_mail.Mail(app)
-        mail.send(a_message("past"))
-        mail.send(a_message("past"))
+        flask_mail.Mail(app).send(a_message("made in a context"))
+    app.testing = False
+    for _ in range(2):
+        app.test_client().get("/")
+    with app.app_context():
+        assert subjects(app) == ["made in a context", *["made in a request"] * 2]
+    assert catchall.messages == []
+
+
+def test_a_message_that_goes_past_the_outbox_is_warned_of_once(
+    make_app: MakeApp, catchall: CatchAll, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = make_app(MAIL_SERVER=catchall.host, MAIL_PORT=catchall.port)
+    with app.app_context():
+        # Something puts Flask-Mail's own state back behind our back.
+        own = flask_mail.Mail().init_mail(app.config, app.debug, testing=False)
+        dict.__setitem__(app.extensions, "mail", own)
+        own.send(a_message("past"))
+        own.send(a_message("past"))
         assert len(catchall.wait_for(2)) == 2
         assert [record.levelname for record in caplog.records] == ["WARNING"]
         assert "A message went past the outbox: Mail(app)" in caplog.text
-        app.test_client().get("/")
-        assert subjects(app) == ["captured"]
-    assert len(catchall.messages) == 2
+
+
+def test_a_request_costs_no_hook_once_the_application_is_complete(make_app: MakeApp) -> None:
+    app = make_app(TESTING=False)
+    app.add_url_rule("/", view_func=lambda: "")
+    assert app.before_request_funcs.get(None)
+    app.test_client().get("/")
+    assert not app.before_request_funcs.get(None)
+    assert not app.after_request_funcs.get(None)
+    assert list(appcontext_pushed.receivers_for(app)) == []
+
+
+def test_a_process_that_is_forked_off_begins_anew_and_keeps_the_hooks_of_others(
+    make_app: MakeApp,
+) -> None:
+    app = make_app(TESTING=False)
+    app.add_url_rule("/", view_func=lambda: "")
+    seen: list[str] = []
+    app.before_request(lambda: seen.append("theirs"))
+    app.test_client().get("/")
+    settling._in_child()
+    settling._in_child()
+    assert len(app.before_request_funcs[None]) == 2
+    app.test_client().get("/")
+    assert len(app.before_request_funcs[None]) == 1
+    assert seen == ["theirs", "theirs"]
 
 
 # ---------------------------------------------------------------- where the outbox is

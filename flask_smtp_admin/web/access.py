@@ -15,7 +15,18 @@ import ipaddress
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from flask import Blueprint, Response, abort, current_app, g, request, session
+from flask import (
+    Blueprint,
+    Request,
+    Response,
+    abort,
+    after_this_request,
+    current_app,
+    g,
+    request,
+    session,
+)
+from flask.sansio.blueprints import BlueprintSetupState
 from flask_wtf.csrf import generate_csrf, validate_csrf
 from werkzeug.exceptions import Forbidden, MethodNotAllowed, NotFound
 from werkzeug.routing import RequestRedirect
@@ -189,15 +200,9 @@ def _require_secret_key() -> None:
         )
 
 
-@blueprint.after_app_request
+@blueprint.after_request
 def add_headers(response: Response) -> Response:
-    """Put the security headers on every answer below our prefix, and keep pages out of caches.
-
-    Asked by path, since Flask answers some requests before it knows whose they are: a method that
-    an address does not take, or a slash that is missing.
-    """
-    if not _ours():
-        return response
+    """Put the security headers on every answer below our prefix, and keep pages out of caches."""
     unrouted = request.routing_exception
     if (
         isinstance(unrouted, (NotFound, MethodNotAllowed, RequestRedirect))
@@ -225,11 +230,23 @@ def _refuse(response: Response) -> None:
         response.headers.pop(name, None)
 
 
-def _ours() -> bool:
-    if blueprint.name in request.blueprints:
-        return True
-    prefix = state().url_prefix.rstrip("/")
-    return bool(prefix) and f"{request.path}/".startswith(f"{prefix}/")
+@blueprint.record
+def _see_unrouted(setup: BlueprintSetupState) -> None:
+    """Have those requests below our prefix answered likewise that Flask takes for nobody's.
+
+    They are for a method that an address does not take, lack a slash, or lead nowhere. Asked where
+    Flask gives up on them, so that the application's other requests need not be asked.
+    """
+    app: Any = setup.app
+    prefix = (setup.url_prefix or "").rstrip("/")
+    give_up = app.raise_routing_exception
+
+    def mark_and_give_up(request: Request) -> Any:
+        if prefix and f"{request.path}/".startswith(f"{prefix}/"):
+            after_this_request(add_headers)
+        return give_up(request)
+
+    app.raise_routing_exception = mark_and_give_up
 
 
 def client() -> str:
