@@ -95,6 +95,8 @@ FIELD_MEANINGS = {
     "session_deadline": "after so long a session ends in any case",
     "enabled": "whether it carries messages; the only connection must",
     "fallback_id": "number of the connection that takes over when this one is broken",
+    "hands_over": "whether the next one that carries the same senders takes over, where no fallback "
+    "is named or that one is broken, too",
     "sender_patterns": "addresses or `*@example.org`, one a line, that it carries mail from",
     "limit_per_minute": "messages a minute at most",
     "limit_per_hour": "messages an hour at most",

@@ -7,10 +7,11 @@ works today is decided there.
 from __future__ import annotations
 
 import sqlalchemy as sa
+from sqlalchemy.orm import aliased
 
 from .bulk import Bulk, Runs
 from .errors import UnknownConnection
-from .models import Connection, Message, Status
+from .models import BreakerState, Connection, ConnectionHealth, Message, Status
 
 
 def choose(connection: Runs, sender: str) -> int | None:
@@ -48,18 +49,50 @@ def _hold(line: sa.ColumnElement[str]) -> sa.ColumnElement[bool]:
     return sa.func.length(rest) < sa.func.length(_LINES)
 
 
+def choose_instead(connection: sa.Connection, sender: str, broken_id: int) -> int | None:
+    """Return the id of the connection that takes over for a broken one, if there is any.
+
+    It carries the same senders by the same right: who has senders of its own is replaced by
+    another that names them, who carries everybody else by another that does. Among those that are
+    enabled and work the order of the list decides.
+    """
+    broken = aliased(Connection)
+    same_right = (
+        sa.select(broken.sender_patterns == sa.literal_column("''"))
+        .where(broken.id == broken_id)
+        .scalar_subquery()
+    )
+    others = (
+        sa.select(Connection.id)
+        .outerjoin(ConnectionHealth, ConnectionHealth.connection_id == Connection.id)
+        .where(
+            Connection.id != broken_id,
+            *_CARRYING,
+            same_right == _CARRIES_ALL,
+            sa.or_(
+                ConnectionHealth.breaker.is_(None), ConnectionHealth.breaker == BreakerState.CLOSED
+            ),
+        )
+        .order_by(Connection.position, Connection.id)
+        .limit(1)
+    )
+    found: int | None = connection.execute(others, choosing(sender)).scalar()
+    return found
+
+
 _CARRIES_ALL = Connection.sender_patterns == sa.literal_column("''")
+_CARRYING = (
+    Connection.enabled,
+    sa.or_(
+        _CARRIES_ALL,
+        _hold(sa.bindparam("choosing_address", type_=sa.String)),
+        _hold(sa.bindparam("choosing_domain", type_=sa.String)),
+        _hold(sa.literal_column("'\n*\n'")),
+    ),
+)
 CHOICE = (
     sa.select(Connection.id)
-    .where(
-        Connection.enabled,
-        sa.or_(
-            _CARRIES_ALL,
-            _hold(sa.bindparam("choosing_address", type_=sa.String)),
-            _hold(sa.bindparam("choosing_domain", type_=sa.String)),
-            _hold(sa.literal_column("'\n*\n'")),
-        ),
-    )
+    .where(*_CARRYING)
     .order_by(_CARRIES_ALL, Connection.position, Connection.id)
     .limit(sa.literal_column("1"))
     .offset(sa.literal_column("0"))

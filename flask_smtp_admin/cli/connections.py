@@ -95,6 +95,12 @@ LABELS = {"none": "no encryption", "starttls": "STARTTLS", "implicit": "SSL/TLS"
     help="Carry what this sender sends: an address, or *@example.org. May be repeated.",
 )
 @click.option("--fallback", help="Number or caption of the connection that takes over.")
+@click.option(
+    "--hands-over/--waits",
+    default=True,
+    help="While it is broken, the next one that carries the same senders takes over, or its mail "
+    "waits. Default: --hands-over.",
+)
 @click.option("--driver", help="Default: smtp; others are those that the application registers.")
 @click.option("--limit-per-minute", help="Messages at most a minute.")
 @click.option("--limit-per-hour", help="Messages at most an hour.")

@@ -43,6 +43,7 @@ DEFAULTS: dict[str, Any] = {
     "session_deadline": 3600,
     "enabled": True,
     "fallback_id": None,
+    "hands_over": True,
     "sender_patterns": "",
     "limit_per_minute": None,
     "limit_per_hour": None,
@@ -248,7 +249,7 @@ class _Check:
         else:
             use_auth = bool(self.given.get("username"))
         self.found.values["use_auth"] = use_auth
-        for name in ("allow_plain_auth", "enabled"):
+        for name in ("allow_plain_auth", "enabled", "hands_over"):
             self.found.values[name] = bool(self._value(name))
 
     def _username(self) -> None:

@@ -1,4 +1,4 @@
-"""Failover: the messages of a broken connection go to the one named as its fallback.
+"""Failover: the messages of a broken connection go over another one.
 
 Owns moving them. Must not know why the connection broke. A message whose connection was chosen on
 purpose stays where it is.
@@ -7,50 +7,90 @@ purpose stays where it is.
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.orm import aliased
 
+from .. import routing
 from ..core import Core
 from ..models import BreakerState, Connection, ConnectionHealth, Message, is_queued
 
+SENDERS_AT_ONCE = 100
+"""Senders that are looked at in one sweep; the next one goes on with the others."""
+
 
 def hand_over(core: Core) -> int:
-    """Move due messages from connections that are down to their fallbacks; return how many."""
+    """Move due messages from connections that are broken to those that take over; return how many.
+
+    That is the one named as the fallback. Where none is named, or it does not work either, it is
+    the next that carries the same senders, unless the broken connection's mail is to wait.
+    """
     now = core.now()
     moved = 0
     with core.database.write() as connection:
-        for broken_id, caption, fallback_id in connection.execute(_PAIRS).all():
-            moved += connection.execute(
-                sa.update(Message)
-                .where(
-                    is_queued(),
-                    Message.connection_id == broken_id,
-                    Message.pinned.is_(False),
-                    Message.due_at <= now,
-                )
-                .values(connection_id=fallback_id, reason=_reason(caption, now))
-                .execution_options(synchronize_session=False)
-            ).rowcount
+        for broken in connection.execute(_BROKEN).all():
+            if broken.fallback_id is not None:
+                moved += _move(connection, broken, broken.fallback_id, now)
+            elif broken.hands_over:
+                moved += _move_each_sender(connection, broken, now)
     return moved
 
 
-def _reason(caption: str, now: datetime) -> str:
-    return f"Handed over, because {caption} does not work ({now:%Y-%m-%d %H:%M} UTC)."
+def _move_each_sender(connection: sa.Connection, broken: Any, now: datetime) -> int:
+    """Move the messages of each sender to the next connection that carries it."""
+    due = sa.select(Message.sender).where(*_due(broken, now)).distinct().limit(SENDERS_AT_ONCE)
+    moved = 0
+    for sender in connection.execute(due).scalars().all():
+        other = routing.choose_instead(connection, sender, broken.id)
+        if other is not None:
+            moved += _move(connection, broken, other, now, Message.sender == sender)
+    return moved
+
+
+def _move(
+    connection: sa.Connection,
+    broken: Any,
+    to: int,
+    now: datetime,
+    *where: sa.ColumnElement[bool],
+) -> int:
+    reason = f"Handed over, because {broken.caption} does not work ({now:%Y-%m-%d %H:%M} UTC)."
+    return connection.execute(
+        sa.update(Message)
+        .where(*_due(broken, now), *where)
+        .values(connection_id=to, reason=reason, detour=reason)
+        .execution_options(synchronize_session=False)
+    ).rowcount
+
+
+def _due(broken: Any, now: datetime) -> tuple[sa.ColumnElement[bool], ...]:
+    return (
+        is_queued(),
+        Message.connection_id == broken.id,
+        Message.pinned.is_(False),
+        Message.due_at <= now,
+    )
 
 
 _Fallback = aliased(Connection)
 _FallbackHealth = aliased(ConnectionHealth)
+_WORKS = BreakerState.CLOSED
 
-_PAIRS = (
-    sa.select(Connection.id, Connection.caption, _Fallback.id)
-    .join(ConnectionHealth, ConnectionHealth.connection_id == Connection.id)
-    .join(_Fallback, _Fallback.id == Connection.fallback_id)
-    .outerjoin(_FallbackHealth, _FallbackHealth.connection_id == _Fallback.id)
-    .where(
-        ConnectionHealth.breaker == BreakerState.OPEN,
-        _Fallback.enabled,
-        sa.or_(_FallbackHealth.breaker.is_(None), _FallbackHealth.breaker == BreakerState.CLOSED),
+_BROKEN = (
+    sa.select(
+        Connection.id,
+        Connection.caption,
+        Connection.hands_over,
+        sa.case((sa.func.coalesce(_FallbackHealth.breaker, _WORKS) == _WORKS, _Fallback.id)).label(
+            "fallback_id"
+        ),
     )
+    .join(ConnectionHealth, ConnectionHealth.connection_id == Connection.id)
+    .outerjoin(
+        _Fallback, sa.and_(_Fallback.id == Connection.fallback_id, _Fallback.enabled.is_(True))
+    )
+    .outerjoin(_FallbackHealth, _FallbackHealth.connection_id == _Fallback.id)
+    .where(ConnectionHealth.breaker == BreakerState.OPEN)
 )
-"""Broken connections, with a fallback that works."""
+"""Broken connections, with the fallback that is named for them if it works."""

@@ -156,6 +156,7 @@ _MINE = (
         sa.bindparam("recipient_count", type_=Attempt.recipient_count.type),
         Message.subject,
         Message.subject_key,
+        Message.detour,
         sa.bindparam("in_progress", type_=Attempt.status.type),
         sa.bindparam("started_at", type_=Attempt.started_at.type),
         sa.bindparam("worker", type_=Attempt.worker.type),
@@ -173,7 +174,7 @@ _BEGIN = Bulk(
         (
             *("message_id", "connection_id", "connection", "host", "port", "encryption"),
             *("use_auth", "number", "counted", "sender", "recipient", "recipient_count"),
-            *("subject", "subject_key", "status", "started_at", "worker", "lease_token"),
+            *("subject", "subject_key", "detour", "status", "started_at", "worker", "lease_token"),
         ),
         _MINE,
         include_defaults=False,

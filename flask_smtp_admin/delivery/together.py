@@ -187,6 +187,7 @@ def _begun() -> sa.CTE:
             Message.sender,
             Message.subject,
             Message.subject_key,
+            Message.detour,
             *(rows.c[name] for name in given),
         )
         .where(
@@ -200,7 +201,16 @@ def _begun() -> sa.CTE:
         )
         .with_for_update(of=Message)
     )
-    names = ("message_id", "connection_id", "number", "sender", "subject", "subject_key", *given)
+    names = (
+        "message_id",
+        "connection_id",
+        "number",
+        "sender",
+        "subject",
+        "subject_key",
+        "detour",
+        *given,
+    )
     insert = sa.insert(Attempt).from_select(names, mine, include_defaults=False)
     return insert.returning(Attempt.id).cte("begun")
 

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from ..database import BigId, UTCDateTime
 from .base import EVERY_LANGUAGE, PREFIX, Base, Word, one_of, search_key
-from .message import ADDRESS_LENGTH, SUBJECT_LENGTH
+from .message import ADDRESS_LENGTH, DETOUR_LENGTH, SUBJECT_LENGTH
 
 
 class AttemptStatus(str, Enum):
@@ -69,6 +69,8 @@ class Attempt(Base):
     recipient_count: Mapped[int]
     subject: Mapped[str] = mapped_column(sa.String(SUBJECT_LENGTH))
     subject_key: Mapped[str] = mapped_column(search_key(100))
+    detour: Mapped[str | None] = mapped_column(sa.String(DETOUR_LENGTH), default=None)
+    """Why it went over this connection, if another one had been chosen at first."""
     lease_token: Mapped[str | None] = mapped_column(sa.String(36), default=None)
     """Under which claim it was made: that tells it from another worker's attempt."""
     status: Mapped[AttemptStatus] = mapped_column(Word(AttemptStatus))

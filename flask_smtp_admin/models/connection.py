@@ -102,6 +102,9 @@ class Connection(Base):
     fallback_id: Mapped[int | None] = mapped_column(
         sa.ForeignKey(PREFIX + "connection.id", ondelete="SET NULL"), default=None
     )
+    hands_over: Mapped[bool] = mapped_column(default=True)
+    """Whether the next connection that carries the same senders takes over while this one is broken
+    and no fallback is named, or that one is broken as well."""
     sender_patterns: Mapped[str] = mapped_column(sa.Text, default="")
     """One address or ``*@domain`` a line; empty carries every sender."""
     limit_per_minute: Mapped[int | None] = mapped_column(default=None)

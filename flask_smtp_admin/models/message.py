@@ -14,6 +14,7 @@ from .base import EVERY_LANGUAGE, PREFIX, Base, Word, one_of, partial_index, sea
 from .states import Status
 
 SUBJECT_LENGTH = 500
+DETOUR_LENGTH = 250
 ADDRESS_LENGTH = 320
 """64 octets of local part, ``@``, 255 octets of domain (RFC 5321 section 4.5.3.1)."""
 BODY_PART_BYTES = 1024 * 1024
@@ -125,6 +126,8 @@ class Message(Base):
     last_code: Mapped[int | None] = mapped_column(default=None)
     last_enhanced: Mapped[str | None] = mapped_column(sa.String(12), default=None)
     last_reply: Mapped[str | None] = mapped_column(sa.Text, default=None)
+    detour: Mapped[str | None] = mapped_column(sa.String(DETOUR_LENGTH), default=None)
+    """One sentence: why it goes over another connection than the one chosen at first."""
     reason: Mapped[str | None] = mapped_column(sa.Text, default=None)
     """One sentence on what happened last, or on why it is held."""
 

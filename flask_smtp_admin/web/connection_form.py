@@ -44,6 +44,7 @@ PATIENCE = ("connect_timeout", "reply_timeout", "final_timeout", "session_deadli
 ADVANCED = (
     "sender_patterns",
     "fallback_id",
+    "hands_over",
     "ca_certificate",
     "auth_mechanism",
     "allow_plain_auth",
@@ -128,6 +129,11 @@ class ConnectionForm(PageForm):
         render_kw={**_CODE, "rows": 3},
     )
     fallback_id = SelectField("Takes over when this one fails")
+    hands_over = _switch(
+        "Or the next in order",
+        "While it is broken and none is chosen above, or that one is broken too, its mail goes over "
+        "the next connection that carries the same senders. Off: it waits.",
+    )
     ca_certificate = TextAreaField(
         "Trusted certificate",
         [Optional()],
@@ -185,7 +191,7 @@ class ConnectionForm(PageForm):
             self.password.label.text = "New password"
         self.driver.choices = choices(*_drivers(stored))
         self.fallback_id.choices = choices(
-            ("", "None: messages wait until it works again"),
+            ("", "None in particular"),
             *((str(other.id), other.caption) for other in others),
         )
 

@@ -6,16 +6,16 @@ from typing import Any
 
 import pytest
 
-from flask_smtp_admin.models import Connection
+from flask_smtp_admin.models import Connection, Message
 from tests.delivery.bench import Bench
 from tests.servers.catchall import CatchAll
 
 
 @pytest.fixture
 def pair(bench: Bench, catchall: CatchAll) -> tuple[int, int]:
-    """A connection to nowhere, and the one that takes over."""
-    working = bench.connection(catchall, "Second", position=1)
-    broken = bench.connection(catchall, "First", position=0, fallback_id=working)
+    """A connection to nowhere, and the one that is named to take over."""
+    working = bench.connection(catchall, "Second", position=2)
+    broken = bench.connection(catchall, "First", position=0, fallback_id=working, hands_over=False)
     bench.change(Connection, Connection.id == broken, port=1)
     return broken, working
 
@@ -68,3 +68,96 @@ def test_nothing_is_handed_to_a_fallback_that_is_down_as_well(
     assert sweep_and_work(bench) == 0
     assert bench.message(number).connection_id == pair[0]
     assert bench.message(other).status == "queued"
+
+
+def breaks(bench: Bench, server: CatchAll, caption: str, **fields: Any) -> int:
+    """Store a connection that leads nowhere."""
+    number = bench.connection(server, caption, **fields)
+    bench.change(Connection, Connection.id == number, port=1)
+    return number
+
+
+def test_the_next_in_order_takes_over_where_none_is_named(
+    each_bench: Bench, catchall: CatchAll
+) -> None:
+    bench = each_bench
+    breaks(bench, catchall, "First", position=0)
+    bench.connection(catchall, "Off", position=1, enabled=False)
+    breaks(bench, catchall, "Broken too", position=2)
+    later = bench.connection(catchall, "Third", position=4)
+    next_one = bench.connection(catchall, "Second", position=3)
+    broken = bench.send(connection="Broken too")
+    number = bench.send()
+    break_down(bench)
+
+    assert sweep_and_work(bench) == 1
+    assert next_one != later
+    message = bench.message(number)
+    assert (message.status, message.connection_id) == ("sent", next_one)
+    assert bench.message(broken).status == "queued", "its connection was chosen on purpose"
+
+
+def test_the_log_says_why_it_went_over_another_connection(
+    each_bench: Bench, catchall: CatchAll
+) -> None:
+    bench = each_bench
+    breaks(bench, catchall, "First", position=0)
+    bench.connection(catchall, "Second", position=1, max_sessions=4)
+    numbers = [bench.send() for _ in range(30)]
+    break_down(bench)
+    bench.worker().sweep()
+    assert bench.worker(sessions=4).drain() == 30
+
+    for number in numbers:
+        last = bench.attempts(number)[-1]
+        assert (last.connection, last.status) == ("Second", "SUCCESS")
+        assert last.detour.startswith("Handed over, because First does not work (")
+    first = bench.attempts(numbers[0])[0]
+    assert (first.connection, first.detour) == ("First", None)
+
+
+def test_senders_go_to_the_next_connection_that_carries_them_by_the_same_right(
+    bench: Bench, catchall: CatchAll
+) -> None:
+    news = "news@example.org"
+    breaks(bench, catchall, "Newsletters", position=0, sender_patterns=news)
+    breaks(bench, catchall, "All", position=1)
+    bench.connection(catchall, "All the rest", position=2)
+    bench.connection(catchall, "Others", position=3, sender_patterns="shop@example.net")
+    newsletter, order = bench.send(), bench.send()
+    bench.change(Message, Message.id == newsletter, sender=news, connection_id=1)
+    break_down(bench)
+
+    assert sweep_and_work(bench) == 1
+    assert bench.message(order).status == "sent"
+    assert bench.message(newsletter).status == "queued", "another one must not send in its name"
+
+    spare = bench.connection(catchall, "Spare", position=4, sender_patterns="*@example.org")
+    assert sweep_and_work(bench) == 1
+    assert bench.message(newsletter).connection_id == spare
+
+
+def test_mail_waits_where_the_connection_does_not_hand_over(
+    bench: Bench, catchall: CatchAll
+) -> None:
+    first = breaks(bench, catchall, "First", position=0, hands_over=False)
+    bench.connection(catchall, "Second", position=1)
+    number = bench.send()
+    break_down(bench)
+
+    assert sweep_and_work(bench) == 0
+    assert bench.message(number).connection_id == first
+
+
+def test_the_next_in_order_takes_over_when_the_named_one_is_broken_too(
+    bench: Bench, pair: tuple[int, int], catchall: CatchAll
+) -> None:
+    bench.change(Connection, Connection.id == pair[0], hands_over=True)
+    bench.change(Connection, Connection.id == pair[1], port=1)
+    third = bench.connection(catchall, "Third", position=1)
+    bench.send(connection="Second")
+    number = bench.send()
+    break_down(bench)
+
+    assert sweep_and_work(bench) == 1
+    assert bench.message(number).connection_id == third

@@ -44,6 +44,7 @@ def upgrade() -> None:
         sa.Column("enabled", sa.Boolean(), nullable=False),
         sa.Column("position", sa.Integer(), nullable=False),
         sa.Column("fallback_id", sa.Integer(), nullable=True),
+        sa.Column("hands_over", sa.Boolean(), nullable=False),
         sa.Column("sender_patterns", sa.Text(), nullable=False),
         sa.Column("limit_per_minute", sa.Integer(), nullable=True),
         sa.Column("limit_per_hour", sa.Integer(), nullable=True),
@@ -265,6 +266,7 @@ def upgrade() -> None:
         sa.Column("last_code", sa.Integer(), nullable=True),
         sa.Column("last_enhanced", sa.String(length=12), nullable=True),
         sa.Column("last_reply", sa.Text(), nullable=True),
+        sa.Column("detour", sa.String(length=250), nullable=True),
         sa.Column("reason", sa.Text(), nullable=True),
         sa.CheckConstraint(
             "status IN ('queued', 'sending', 'held', 'sent', 'partial', 'failed', 'deleted')",
@@ -391,6 +393,7 @@ def upgrade() -> None:
             .with_variant(sa.String(length=100, collation="C"), "postgresql"),
             nullable=False,
         ),
+        sa.Column("detour", sa.String(length=250), nullable=True),
         sa.Column("lease_token", sa.String(length=36), nullable=True),
         sa.Column("status", sa.String(length=20), nullable=False),
         sa.Column(
