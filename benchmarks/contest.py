@@ -106,6 +106,7 @@ def _joined(told: Sequence[Told]) -> Told:
         "seconds": ended - began,
         "cpu": sum(one["cpu"] for one in told),
         "count": sum(one["count"] for one in told),
+        "milliseconds": [each for one in told for each in one.get("milliseconds", ())],
     }
 
 

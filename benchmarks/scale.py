@@ -31,9 +31,11 @@ class Scale:
     messages_enqueued: int
     sessions: tuple[int, ...]
     wakes: int
+    urgent: int
     history: int
     due: int
     claims: int
+    contended: int
     page_views: int
     memory_messages: int
     large_bytes: int
@@ -52,11 +54,13 @@ FULL = Scale(
     messages_far=5_000,
     messages_far_plain=200,
     messages_enqueued=2_000,
-    sessions=(1, 3, 10),
+    sessions=(1, 10, 20),
     wakes=200,
+    urgent=100,
     history=1_000_000,
     due=100_000,
     claims=40,
+    contended=40_000,
     page_views=40,
     memory_messages=20_000,
     large_bytes=15_000_000,
@@ -74,11 +78,13 @@ QUICK = Scale(
     messages_far=300,
     messages_far_plain=20,
     messages_enqueued=100,
-    sessions=(10,),
+    sessions=(20,),
     wakes=20,
+    urgent=3,
     history=20_000,
     due=2_000,
     claims=5,
+    contended=2_000,
     page_views=5,
     memory_messages=2_000,
     large_bytes=15_000_000,

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from benchmarks.contenders.stage import argument
 from benchmarks.host import add_connection, core_of, make_app
-from flask_smtp_admin.models import Attempt, AttemptStatus, Message, Status
+from flask_smtp_admin.models import Attempt, AttemptStatus, Message, Recipient, Status
 from tests import rows
 
 SHORT = 10_000
@@ -24,7 +24,18 @@ def main() -> None:
         rows.fill(engine, given["count"], connection_id=connection_id)
         if given["count"] < SHORT:
             _spoil(engine)
+        if engine.dialect.name == "postgresql":
+            _count_on(engine)
         engine.dispose()
+
+
+def _count_on(engine: sa.Engine) -> None:
+    """Have PostgreSQL number new rows after those that came with a number of their own."""
+    with engine.begin() as connection:
+        for table in (Message, Recipient, Attempt):
+            sequence = sa.func.pg_get_serial_sequence(table.__tablename__, "id")
+            last = sa.select(sa.func.max(table.id)).scalar_subquery()
+            connection.execute(sa.select(sa.func.setval(sequence, last)))
 
 
 def _spoil(engine: sa.Engine) -> None:

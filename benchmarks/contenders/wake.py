@@ -8,22 +8,16 @@ from __future__ import annotations
 
 import json
 import random
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from pathlib import Path
-from typing import IO, Any
+from contextlib import ExitStack
 
 import redis
 
 from benchmarks.contenders.stage import argument, perform
+from benchmarks.contenders.surroundings import config, process, server
 from benchmarks.host import add_connection, make_app, make_message
-from tests.servers.process import answers, free_port
-from tests.waiting import wait_until
+from tests.servers.process import free_port
 
-STAMPS = Path(__file__).parents[1] / "stamps.py"
 WARM_UP = 5
 PAUSE = (0.03, 0.07)
 """Seconds between two messages, so that everybody sleeps when the next one comes."""
@@ -33,15 +27,15 @@ def main() -> None:
     given = argument()
     with ExitStack() as stack:
         port = free_port()
-        stamps = stack.enter_context(_server(port))
-        app, smtp_admin = make_app(given["database"], **_config(given))
+        stamps = stack.enter_context(server(port))
+        app, smtp_admin = make_app(given["database"], **config(given))
         stack.enter_context(app.app_context())
         add_connection(smtp_admin, port, 3)
         if given["dispatch"] == "rq":
             with redis.Redis.from_url(given["redis"]) as client:
                 client.flushdb()
             stack.enter_context(
-                _process("-m", "benchmarks.contenders.wake_worker", json.dumps(given))
+                process("-m", "benchmarks.contenders.wake_worker", json.dumps(given))
             )
 
         def once(number: int) -> float:
@@ -60,32 +54,6 @@ def main() -> None:
             return int(given["count"])
 
         perform(work, milliseconds=lambda: milliseconds)
-
-
-def _config(given: dict[str, Any]) -> dict[str, Any]:
-    config = {"SMTP_ADMIN_DISPATCH": given["dispatch"]}
-    if given["dispatch"] == "rq":
-        config["SMTP_ADMIN_REDIS_URL"] = given["redis"]
-    return config
-
-
-@contextmanager
-def _server(port: int) -> Iterator[IO[str]]:
-    """Run the server: the stamps as it prints them."""
-    with _process(str(STAMPS), str(port)) as process:
-        wait_until(lambda: answers(port), what="the server")
-        assert process.stdout is not None
-        yield process.stdout
-
-
-@contextmanager
-def _process(*arguments: str) -> Iterator[subprocess.Popen[str]]:
-    process = subprocess.Popen([sys.executable, *arguments], stdout=subprocess.PIPE, text=True)
-    try:
-        yield process
-    finally:
-        process.terminate()
-        process.communicate()
 
 
 if __name__ == "__main__":

@@ -10,15 +10,28 @@ from collections.abc import Callable
 from benchmarks.report import Section
 from benchmarks.setting import Setting
 
-from . import claim, drain, enqueue, latency, memory, overhead, pages, wake
+from . import (
+    claim,
+    contention,
+    drain,
+    enqueue,
+    latency,
+    memory,
+    overhead,
+    pages,
+    urgent,
+    wake,
+)
 
 PARTS: dict[str, Callable[[Setting], Section]] = {
     "drain": drain.measure,
     "latency": latency.measure,
     "enqueue": enqueue.measure,
     "wake": wake.measure,
+    "urgent": urgent.measure,
     "pages": pages.measure,
     "claim": claim.measure,
+    "contention": contention.measure,
     "memory": memory.measure,
     "overhead": overhead.measure,
 }

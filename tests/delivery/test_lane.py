@@ -397,3 +397,24 @@ def test_a_slow_server_is_given_few_messages_at_a_time(
     order = [row.message_id for row in bench.attempts()]
     assert order.index(urgent[0]) == 4, "behind the first claim, before everything else"
     assert bench.statuses() == ["sent"] * 9
+
+
+def test_an_urgent_message_passes_a_long_queue(each_bench: Bench, scripted: ScriptedServer) -> None:
+    """It waits for what has been claimed, however much is due."""
+    bench, sessions, before = each_bench, 4, 20
+    urgent: list[int] = []
+
+    def enqueue_urgent(peer: Peer) -> None:
+        urgent.append(bench.send("urgent@example.org", priority="high"))
+        peer.say("250 2.0.0 taken")
+
+    scripted.on(Step.DOT, *[None] * before, enqueue_urgent)
+    bench.connection(scripted, max_sessions=sessions)
+    for _ in range(400):
+        bench.send(priority="low")
+    bench.worker(sessions=sessions).drain()
+
+    order = [row.message_id for row in bench.attempts()]
+    in_hand = 2 * sessions
+    assert order.index(urgent[0]) <= before + supply.BATCH + sessions + in_hand
+    assert bench.statuses() == ["sent"] * 401
