@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 
+from .bulk import Runs
 from .config import Config
 from .crypto import KeyRing
 from .database import Database
@@ -44,6 +45,7 @@ class Core:
     :param ring: tells whoever delivers that there is work; never raises, may be lost.
     :param after_commit: given a function, runs it once the caller's transaction has committed, and
         never if it rolls back.
+    :param own_now: the time by this machine's clock, where ``now`` goes by another one.
     """
 
     config: Config
@@ -55,6 +57,14 @@ class Core:
     now: Callable[[], datetime] = utc_now
     trial: Trial = field(default_factory=Trial)
     hears: Callable[[str], bool] = lambda _: True
+    own_now: Callable[[], datetime] | None = None
+
+    def database_time(self, connection: Runs) -> datetime:
+        """Return the time by the database's clock, asked now: a lease must not hang on an older look.
+
+        :raises OutboxUnavailable: the database is away.
+        """
+        return (self.own_now or self.now)() + self.database.skew(connection)
 
 
 EXTENSION_KEY = "smtp_admin"

@@ -17,6 +17,7 @@ import sqlalchemy as sa
 
 from .core import Core
 from .delivery import breaker, carriers, claim, housekeeping
+from .delivery.clock import SharedClock
 from .delivery.crew import Crew
 from .delivery.journal import Entry, Journal, Written
 from .delivery.lane import Lane
@@ -81,7 +82,8 @@ class Worker:
         self, core: Core, *, kind: str, sessions: int | None = None, pace: Pace | None = None
     ) -> None:
         self.bell = Bell()
-        self._core = core
+        self._clock = SharedClock(core)
+        self._core = core = self._clock.core
         self._sessions = sessions or core.config.sessions
         self.pace = pace or PACE
         self._presence = Presence(core, kind)
@@ -188,6 +190,7 @@ class Worker:
 
     def _drain_until(self, seconds: float | None) -> None:
         ends = None if seconds is None else time.monotonic() + seconds
+        self._clock.look()
         while not self._stopped.is_set():
             if not self._start_lanes() and not self._busy():
                 return
@@ -217,6 +220,7 @@ class Worker:
         """Do one pass, and return the seconds until the next one if nobody rings."""
         try:
             if time.monotonic() - self._swept_at >= self.pace.sweep_every:
+                self._clock.look()
                 self.sweep()
             self._start_lanes()
             self._close_idle_sessions()
@@ -382,7 +386,7 @@ class Worker:
         for lease in self._leases.renewable():
             asked_at = time.monotonic()
             with self._core.database.write() as connection:
-                until = self._core.now() + self._core.database.skew(connection) + lease.lasts
+                until = self._core.database_time(connection) + lease.lasts
                 renewed = claim.renew(connection, lease.token, until)
             if renewed:
                 lease.renewed(asked_at)

@@ -57,7 +57,7 @@ def rescue(core: Core, *, held: Collection[str] = (), clockwork: Clockwork | Non
     """
     now = core.now()
     with core.database.write() as connection:
-        ended_before = now + core.database.skew(connection)
+        ended_before = core.database_time(connection)
         if clockwork is not None and not clockwork.is_trusted(ended_before):
             return 0
         rows = connection.execute(

@@ -15,7 +15,7 @@ import time
 import uuid
 from collections import deque
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import NamedTuple
 
 import sqlalchemy as sa
@@ -118,7 +118,7 @@ class Supply:
         with self._lock:
             admitted = sum(place.is_admitted for place in self._places)
         if admitted:
-            until = self._core.now() + self._core.database.skew(connection) + self._leases.lasts
+            until = self._core.database_time(connection) + self._leases.lasts
             holds.renew(connection, self._hold_id, admitted, until)
 
     def take_from_the_stuck(self, seconds: float) -> list[Handed]:
@@ -252,31 +252,31 @@ class Supply:
         carrier = self.carrier
         if not record.still_current(connection, [carrier]):
             return _Filling(0, 1, [], is_current=False)
-        now = self._core.now()
-        skew = self._core.database.skew(connection)
-        granted = self._room(connection, lease, now + skew)
+        exactly = self._core.database_time(connection)
+        granted = self._room(connection, lease, exactly)
         if not granted or not self._runs_low():
             return _Filling(granted, 0, [])
         asked = self._size()
-        limit = allowance(connection, carrier.id, carrier.limits, asked, now)
-        return _Filling(granted, asked, self._take(connection, lease, limit, now, skew))
+        limit = allowance(connection, carrier.id, carrier.limits, asked, self._core.now())
+        return _Filling(granted, asked, self._take(connection, lease, limit, exactly))
 
     def _claim_rows(self, connection: Runs, lease: Lease) -> _Filling:
         """Claim for lanes that are there already, over a connection without limits."""
         if not record.still_current(connection, [self.carrier]):
             return _Filling(0, 1, [], is_current=False)
-        skew = self._core.database.skew(connection)
+        exactly = self._core.database_time(connection)
         asked = self._size()
-        batch = self._take(connection, lease, asked, self._core.now(), skew)
+        batch = self._take(connection, lease, asked, exactly)
         return _Filling(len(self._places), asked, batch)
 
-    def _take(
-        self, connection: Runs, lease: Lease, limit: int, now: datetime, skew: timedelta
-    ) -> list[Claimed]:
-        until = now + skew + lease.lasts
-        token = lease.token
+    def _take(self, connection: Runs, lease: Lease, limit: int, exactly: datetime) -> list[Claimed]:
         return claim.claim(
-            connection, self.carrier.id, limit=limit, token=token, now=now, lease_until=until
+            connection,
+            self.carrier.id,
+            limit=limit,
+            token=lease.token,
+            now=self._core.now(),
+            lease_until=exactly + lease.lasts,
         )
 
     def _room(self, connection: sa.Connection, lease: Lease, now: datetime) -> int:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from unittest import mock
 
@@ -21,10 +22,37 @@ from flask_smtp_admin.models import Worker
 from flask_smtp_admin.outbox import SendOptions
 from tests.delivery.bench import Bench
 from tests.dispatch.hostapp import create_app
-from tests.servers.process import ServerProcess
+from tests.servers.process import ServerMissing, ServerProcess
 from tests.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A host name and a clock that no other process has.
+
+    :param ahead: seconds that its clock is ahead.
+    """
+
+    name: str
+    ahead: int
+
+    def command(self, command: Sequence[str]) -> list[str]:
+        """Return how to run a command, with settings before it as ``env`` takes them, there."""
+        found = sorted(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
+        unshare = shutil.which("unshare")
+        if not found or unshare is None:
+            raise ServerMissing("libfaketime or unshare is missing: apt-get install libfaketime")
+        clock = [
+            f"LD_PRELOAD={found[0]}",
+            f"FAKETIME={self.ahead:+d}",
+            # Linux' other clocks are no different on a machine whose clock is wrong.
+            "FAKETIME_DONT_FAKE_MONOTONIC=1",
+        ]
+        named = f'hostname {self.name} && exec env "$@"'
+        mapped = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
+        return [unshare, "--uts", *mapped, "sh", "-c", named, "sh", *clock, *command]
 
 
 class Stage:
@@ -104,6 +132,17 @@ class Stage:
         before = self.workers()
         return self.start(
             [sys.executable, "-m", "flask", "smtp-admin", "worker", *options],
+            ready=lambda: self.workers() - before,
+        )
+
+    def worker_on(self, machine: Machine, *options: str) -> ServerProcess:
+        """Do the same on a machine of its own, which shares nothing but the servers."""
+        before = self.workers()
+        command = [sys.executable, "-m", "flask", "smtp-admin", "worker", *options]
+        folder = self.folder / machine.name
+        folder.mkdir(exist_ok=True)
+        return self.start(
+            machine.command([f"HOST_FOLDER={folder}", *command]),
             ready=lambda: self.workers() - before,
         )
 

@@ -45,6 +45,7 @@ class CatchAll:
         self._messages: list[Caught] = []
         self._offered: list[str] = []
         self._sessions = 0
+        self._at_work = self.most_at_work = 0
         self._lock = threading.Lock()
         self._controller: Controller | None = None
         self.forget_answers()
@@ -121,6 +122,15 @@ class CatchAll:
         """Take so long over each message, before it is accepted."""
         self._delay = seconds
 
+    async def _take_time(self) -> None:
+        """Be at work on a message; :attr:`most_at_work` tells on how many at the same time."""
+        self._at_work += 1
+        self.most_at_work = max(self.most_at_work, self._at_work)
+        try:
+            await asyncio.sleep(self._delay)
+        finally:
+            self._at_work -= 1
+
     def forget_answers(self) -> None:
         """Accept everything again, at once."""
         self._delay = 0.0
@@ -166,7 +176,7 @@ class _Handler:
         self, server: SMTP, session: Session, envelope: Any
     ) -> str:
         reply = self._server._content_reply
-        await asyncio.sleep(self._server._delay)
+        await self._server._take_time()
         if reply.startswith("2"):
             caught = Caught(
                 envelope.mail_from or "", tuple(envelope.rcpt_tos), envelope.original_content
