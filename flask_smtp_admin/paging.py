@@ -33,6 +33,8 @@ FIRST_STEP, STEP = 500, 2_000
 """It takes them in steps, the first of which is enough where many rows meet the conditions."""
 COUNT_LIMIT = 100_000
 """Beyond this number a count says "100,000+"."""
+QUICK_LIMIT = 10_000
+"""The same where a page shows several counts."""
 ACT_LIMIT = 100_000
 """So many rows an act on "all that match" looks at, from the newest down."""
 
@@ -165,18 +167,37 @@ def count(
     """
     plan = _plan(connection, table, criteria)
     bound = () if up_to is None else (table.id <= up_to,)
-    if plan.rare is not None:
-        where = (table.id.in_(plan.rare), *plan.tests, *plan.edges, *bound)
-        return Count(connection.scalar(sa.select(sa.func.count()).where(*where)) or 0)
-    if not plan.tests:
-        rows = _candidates(table, plan, bound, COUNT_LIMIT + 1).subquery()
-        found = connection.scalar(sa.select(sa.func.count()).select_from(rows)) or 0
-        return Count(min(found, COUNT_LIMIT), found > COUNT_LIMIT)
+    quick = _count_quickly(connection, table, plan, bound, COUNT_LIMIT)
+    if quick is not None:
+        return quick
     found, more = 0, False
     for step, behind in _steps(connection, table, plan, bound):
         found += connection.scalar(_sift(table, step, plan, sa.func.count())) or 0
         more = behind
     return Count(found, more)
+
+
+def count_quickly(
+    connection: sa.Connection, table: Listed, criteria: Sequence[Criterion] = ()
+) -> Count | None:
+    """Count as :func:`count` does, but no further than a page that is to be quick can wait for.
+
+    ``None``: each row would have to be looked at.
+    """
+    return _count_quickly(connection, table, _plan(connection, table, criteria), (), QUICK_LIMIT)
+
+
+def _count_quickly(
+    connection: sa.Connection, table: Listed, plan: _Plan, bound: tuple[_Test, ...], limit: int
+) -> Count | None:
+    if plan.rare is not None:
+        where = (table.id.in_(plan.rare), *plan.tests, *plan.edges, *bound)
+        return Count(connection.scalar(sa.select(sa.func.count()).where(*where)) or 0)
+    if plan.tests:
+        return None
+    rows = _candidates(table, plan, bound, limit + 1).subquery()
+    found = connection.scalar(sa.select(sa.func.count()).select_from(rows)) or 0
+    return Count(min(found, limit), found > limit)
 
 
 def reach(

@@ -175,6 +175,16 @@ def test_a_count_stops_at_its_bound(mixed: sa.Engine, monkeypatch: pytest.Monkey
         assert str(paging.count(connection, MESSAGES.table, [], up_to=60)) == "60"
 
 
+def test_a_quick_count_stops_early_and_looks_at_no_row_for_itself(
+    mixed: sa.Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(paging, "QUICK_LIMIT", 100)
+    word = [paging.Criterion(where=Message.subject.contains("7"))]
+    with mixed.connect() as connection:
+        assert str(paging.count_quickly(connection, MESSAGES.table, [])) == "100+"
+        assert paging.count_quickly(connection, MESSAGES.table, word) is None
+
+
 # ---------------------------------------------------------------- the cost
 
 

@@ -26,7 +26,8 @@ class TabView:
     """A tab with its count and address."""
 
     tab: Tab
-    count: Count
+    count: Count | None
+    """``None``: it would take too long to count them."""
     url: str
     current: bool
 
@@ -71,7 +72,9 @@ def read(connection: sa.Connection, filter_: Filter) -> Listing:
             after=_cursor("after"),
             size=size,
         )
-        total = paging.count(connection, filter_.language.table, criteria)
+        table = filter_.language.table
+        quick = paging.count_quickly(connection, table, criteria)
+        total = paging.count(connection, table, criteria) if quick is None else quick
     table = filter_.language.table
     return Listing(
         page=page,
@@ -87,12 +90,11 @@ def read(connection: sa.Connection, filter_: Filter) -> Listing:
 
 def _tab(connection: sa.Connection, filter_: Filter, tab: Tab, total: Count) -> TabView:
     current = tab is filter_.tab
-    if not filter_.understood or filter_.search.statuses:
-        count = Count(0)
-    elif current:
-        count = total
-    else:
-        count = paging.count(connection, filter_.language.table, filter_.criteria(tab.statuses))
+    count: Count | None = Count(0)
+    if filter_.understood and not filter_.search.statuses:
+        table = filter_.language.table
+        criteria = filter_.criteria(tab.statuses)
+        count = total if current else paging.count_quickly(connection, table, criteria)
     url = filter_.url(tab=tab.name, q=filter_.search.without_word("status"))
     return TabView(tab, count, url, current)
 
