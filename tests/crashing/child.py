@@ -11,6 +11,7 @@ import json
 import os
 import signal
 import sys
+import threading
 import traceback
 from collections.abc import Callable
 from functools import partial
@@ -55,8 +56,7 @@ def _fork(points: Points, question: dict[str, Any], role: Callable[..., None]) -
 def _play(points: Points, question: dict[str, Any], role: Callable[..., None]) -> NoReturn:
     status = 1
     try:
-        act = partial(os.kill, os.getpid(), signal.Signals[question["by"]])
-        points.begin(question["at"], act)
+        points.begin(question["at"], partial(_do_to_itself, signal.Signals[question["by"]]))
         role(**question["with"])
         with open(question["notes"], "w") as notes:  # noqa: PTH123  (small, and quick)
             json.dump(points.passed, notes)
@@ -66,6 +66,11 @@ def _play(points: Points, question: dict[str, Any], role: Callable[..., None]) -
     finally:
         sys.stderr.flush()
         os._exit(status)
+
+
+def _do_to_itself(what: signal.Signals) -> None:
+    """Send the process a signal, by way of this thread: it must not go on while another one stops."""
+    signal.pthread_kill(threading.get_ident(), what)
 
 
 def _end(child: int) -> str | int:

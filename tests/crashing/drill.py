@@ -101,9 +101,12 @@ def stop_of_delivery(forks: Forks, copies: Copies, number: int) -> bool:
             return False
         scene.note_crash(is_dead=False)
         scene.take_over(fleeting(LEASE))
-        before = scene.recorded(), len(scene.server.accepted)
+        before, took = scene.recorded(), scene.server.took()
         assert forks.go_on() == DONE
-        assert (scene.recorded(), len(scene.server.accepted)) == before, "it was not fenced"
+        changed = set(scene.recorded()) - set(before)
+        assert not changed, f"it was not fenced, and wrote {changed}"
+        sent = scene.server.took() - took
+        assert not sent, f"it was not fenced, and sent {sent}"
         scene.recover()
         scene.check()
         return True
