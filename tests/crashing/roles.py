@@ -43,8 +43,12 @@ def deliver(database_url: str, lease: float | None = None, spoil: str = "") -> N
 
 
 def fleeting(lease: float) -> Pace:
-    """A pace at which leases end soon, and the heartbeat locks no message."""
-    return Pace(timedelta(seconds=lease), margin=lease / 10, renew_every=3600, sweep_every=0.1)
+    """A pace at which leases end soon.
+
+    Neither heartbeat nor sweep are at work later on: PostgreSQL keeps the locks of a process that is
+    stopped in a transaction, so that nobody could take anything over.
+    """
+    return Pace(timedelta(seconds=lease), margin=lease / 10, renew_every=3600, sweep_every=3600)
 
 
 def _stop_when_done(bench: Bench, worker: Worker) -> None:
