@@ -23,6 +23,7 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from flask_smtp_admin.models import AttemptStatus, Message, Status
+from tests.crashing.full import crash_everywhere
 from tests.dispatch.stage import Stage, a_stage
 from tests.servers.catchall import CatchAll
 from tests.servers.postgres import PostgresServer
@@ -186,11 +187,20 @@ def main() -> int:
     parser.add_argument("--delay", type=float, default=0.25)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10_000))
     parser.add_argument("--database", choices=("sqlite", "postgresql"), nargs="*")
+    parser.add_argument(
+        "--crash-points",
+        action="store_true",
+        help="kill at every line of the engine, one after the other, instead of at random",
+    )
     given = parser.parse_args()
     logging.disable(logging.ERROR)  # the application's receivers of signals raise on purpose
+    databases = given.database or ("sqlite", "postgresql")
+    if given.crash_points:
+        with tempfile.TemporaryDirectory() as folder:
+            return crash_everywhere(Path(folder), databases, given.seed)
     plan = Plan(given.messages, given.kills, delay=given.delay, seed=given.seed)
     broken = 0
-    for name in given.database or ("sqlite", "postgresql"):
+    for name in databases:
         began = time.monotonic()
         with tempfile.TemporaryDirectory() as folder, _database(name, Path(folder)) as url:
             outcome = soak(Path(folder) / "host", url, plan)

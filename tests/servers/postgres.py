@@ -93,10 +93,17 @@ class PostgresServer:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     @contextlib.contextmanager
-    def database(self) -> Iterator[str]:
-        """A fresh database for the time of the block: its SQLAlchemy URL."""
+    def database(self, like: str = "") -> Iterator[str]:
+        """A fresh database for the time of the block: its SQLAlchemy URL.
+
+        :param like: the URL of the database whose copy it is, which nobody uses now. Default: empty.
+        """
         name = f"test_{next(self._numbers)}"
-        self._execute(f"CREATE DATABASE {name} TEMPLATE template0")
+        template = like.rpartition("/")[2] or "template0"
+        self._execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+        if like:
+            # A copied sequence that was not written down since would go backwards in a crash.
+            self._execute("CHECKPOINT")
         try:
             yield f"postgresql+psycopg://{USER}@{HOST}:{self.port}/{name}"
         finally:

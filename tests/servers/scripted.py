@@ -314,6 +314,8 @@ class ScriptedServer:
                 sock, _ = self._listener.accept()
             except OSError:
                 return
+            # Else a second small reply would wait until the client's machine confirms the first.
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self.sessions += 1
             self._socks.add(sock)
             self._start(self._serve, sock)

@@ -1,0 +1,199 @@
+"""A worker whose database is locked, full or has no connection left: at the claim, at the outcome.
+
+Nothing is sent whose claim and mark are not committed; an outcome that cannot be stored is kept, and
+nothing else is sent meanwhile. A database that is restarted: see tests/crashing/test_stopped.py.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+
+import pytest
+import sqlalchemy as sa
+
+from flask_smtp_admin import own_database
+from flask_smtp_admin.delivery import lane
+from flask_smtp_admin.worker import Worker
+from tests.delivery.bench import BRISK, Bench, a_bench
+from tests.servers.full_disk import full_for_postgres, full_for_sqlite
+from tests.servers.patient import PatientServer
+from tests.waiting import wait_until
+
+Fault = Callable[[Bench], AbstractContextManager[object]]
+CONNECTIONS = 4
+"""More than the threads of a worker use at a time."""
+
+
+@contextmanager
+def locked(bench: Bench) -> Iterator[None]:
+    """Another connection is writing, and does not come to its end."""
+    with bench.engine.connect() as connection:
+        if bench.engine.dialect.name == "sqlite":
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+        else:
+            connection.exec_driver_sql("LOCK TABLE smtp_admin_message IN ACCESS EXCLUSIVE MODE")
+        yield
+        connection.rollback()
+
+
+@contextmanager
+def full(bench: Bench) -> Iterator[None]:
+    """There is no room on the disk."""
+    if bench.engine.dialect.name == "sqlite":
+        with full_for_sqlite(bench.engine):
+            yield
+    else:
+        with full_for_postgres(bench.engine, "UPDATE ON smtp_admin_message"):
+            yield
+
+
+@contextmanager
+def without_connections(bench: Bench) -> Iterator[None]:
+    """Something else in the process has every connection of the pool."""
+    taken: list[sa.Connection] = []
+
+    def take() -> bool:
+        try:
+            taken.append(bench.core.database.bare_engine.connect())
+        except sa.exc.TimeoutError:
+            return False
+        return True
+
+    for _ in range(CONNECTIONS):
+        wait_until(take, what="a connection that the worker has given back")
+    yield
+    for connection in taken:
+        connection.close()
+
+
+FAULTS: dict[str, Fault] = {
+    "locked": locked,
+    "full": full,
+    "without connections": without_connections,
+}
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def narrow_bench(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Bench]:
+    """A bench whose worker has few connections, and does not wait long for a lock.
+
+    How long it would is a second of patience more or less, no other way through the code; but
+    PostgreSQL lets everybody wait for a lock as long as it takes.
+    """
+    monkeypatch.setattr(own_database, "BUSY_SECONDS", 0.1)
+    monkeypatch.setattr(lane, "STORE_AGAIN_AFTER", 0.05)
+    url = request.getfixturevalue(f"{request.param}_url")
+    with a_bench(url) as bench:
+        made = own_database.make_engine(url, "")
+        pool = sa.pool.QueuePool(
+            made.pool._creator,
+            pool_size=CONNECTIONS,
+            max_overflow=0,
+            timeout=0.1,
+            dialect=made.dialect,
+        )
+        narrow = sa.create_engine(url, pool=pool)
+        if request.param == "sqlite":
+            sa.event.listen(narrow, "connect", own_database._prepare_sqlite)
+        bench.core.database._engine = lambda: narrow
+        yield bench
+        made.dispose()
+        narrow.dispose()
+
+
+@contextmanager
+def running(worker: Worker) -> Iterator[Worker]:
+    thread = threading.Thread(target=worker.run, daemon=True)
+    thread.start()
+    try:
+        yield worker
+    finally:
+        worker.stop()
+        thread.join()
+
+
+def complaints(caplog: pytest.LogCaptureFixture) -> Counter[str]:
+    """How often the worker said that it could not use its database, by the beginning of its words."""
+    return Counter(record.getMessage().partition(":")[0] for record in caplog.records)
+
+
+def is_blocked(bench: Bench) -> bool:
+    """Whether somebody waits for a lock of PostgreSQL's."""
+    waiting = sa.text("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
+    with bench.engine.connect() as connection:
+        return bool(connection.scalar(waiting))
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_an_outcome_that_cannot_be_stored_is_kept_and_nothing_else_is_sent(
+    fault: str, narrow_bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench = narrow_bench
+    with PatientServer() as server:
+        bench.connection(server, max_sessions=1)
+        careful, *others = [bench.send(at_most_once=number == 0) for number in range(4)]
+        with running(bench.worker(sessions=1)):
+            server.wait()
+            with FAULTS[fault](bench), caplog.at_level(logging.WARNING):
+                server.answer()
+                wait_until(lambda: server.accepted, what="the server's acceptance")
+                if fault == "locked" and bench.engine.dialect.name == "postgresql":
+                    wait_until(lambda: is_blocked(bench), what="a worker that waits for the lock")
+                else:
+                    said = "The database did not take it, trying again"
+                    wait_until(lambda: complaints(caplog)[said] > 2, what="three tries")
+                assert server.contents == 1, "nothing else was sent"
+            wait_until(lambda: bench.statuses() == ["sent"] * 4)
+        assert len(server.accepted) == 4
+    assert [row.crash_count for row in bench.messages()] == [0] * 4
+    assert len(bench.attempts()) == 4
+    assert bench.message(careful).status == "sent"
+    assert others
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_what_cannot_be_claimed_is_not_sent(
+    fault: str, narrow_bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench = narrow_bench
+    with PatientServer() as server:
+        server.answer()
+        bench.connection(server)
+        for _ in range(3):
+            bench.send()
+        with ExitStack() as stack:
+            with FAULTS[fault](bench), caplog.at_level(logging.WARNING):
+                stack.enter_context(running(bench.worker()))
+                if fault == "locked" and bench.engine.dialect.name == "postgresql":
+                    wait_until(lambda: is_blocked(bench), what="a worker that waits for the lock")
+                else:
+                    wait_until(lambda: complaints(caplog).total() > 2, what="some tries")
+                assert not any(command.startswith("MAIL") for command in server.commands)
+                assert not server.contents
+            wait_until(lambda: bench.statuses() == ["sent"] * 3)
+        assert len(server.accepted) == 3
+
+
+def test_a_lock_that_outlasts_the_lease_costs_nothing_while_the_worker_lives(
+    postgres_url: str,
+) -> None:
+    with PatientServer() as server, a_bench(postgres_url) as bench:
+        bench.connection(server, max_sessions=1)
+        careful = bench.send(at_most_once=True)
+        bench.send()
+        with running(bench.worker(pace=BRISK)):
+            server.wait()
+            until = bench.message(careful).lease_until
+            with locked(bench):
+                server.answer()
+                wait_until(lambda: bench.clock() > until + BRISK.lease, what="the leases' end")
+                assert server.contents == 1
+            wait_until(lambda: bench.statuses() == ["sent"] * 2)
+        assert len(server.accepted) == 2
+    assert [row.crash_count for row in bench.messages()] == [0, 0]
