@@ -31,13 +31,16 @@ SESSIONS = 2
 def deliver(database_url: str, lease: float | None = None, spoil: str = "") -> None:
     """Run a worker until nothing is due, and let it end as SIGTERM would.
 
-    :param lease: seconds, and it is never renewed; ``None`` for the product's pace.
+    :param lease: seconds, and it is never renewed, on one session; ``None`` for the product's pace.
     :param spoil: the function of ``delivery.record`` that does nothing, and says that it did.
     """
     if spoil:
         setattr(record, spoil, lambda *_: True)
     bench = Bench(database_url, empty=False)
-    worker = bench.worker(sessions=SESSIONS, pace=Pace() if lease is None else fleeting(lease))
+    if lease is None:
+        worker = bench.worker(sessions=SESSIONS)
+    else:
+        worker = bench.worker(sessions=1, pace=fleeting(lease))
     threading.Thread(target=_stop_when_done, args=(bench, worker), daemon=True).start()
     worker.run()
 
@@ -45,8 +48,8 @@ def deliver(database_url: str, lease: float | None = None, spoil: str = "") -> N
 def fleeting(lease: float) -> Pace:
     """A pace at which leases end soon.
 
-    Neither heartbeat nor sweep are at work later on: PostgreSQL keeps the locks of a process that is
-    stopped in a transaction, so that nobody could take anything over.
+    Neither heartbeat nor sweep are at work later on, nor another session: PostgreSQL keeps the locks
+    of a process that is stopped in a transaction, so that nobody could take anything over.
     """
     return Pace(timedelta(seconds=lease), margin=lease / 10, renew_every=3600, sweep_every=3600)
 

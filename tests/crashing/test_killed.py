@@ -15,7 +15,7 @@ from tests.crashing.forks import KILL, Forks
 from tests.crashing.places import FillIn, on_sqlite
 
 SEED = 20
-FUNCTIONS = 30
+FUNCTIONS = 20
 """In which the suite kills."""
 STEPS = (
     "delivery.housekeeping:rescue",

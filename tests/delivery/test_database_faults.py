@@ -16,7 +16,7 @@ import pytest
 import sqlalchemy as sa
 
 from flask_smtp_admin import own_database
-from flask_smtp_admin.delivery import lane
+from flask_smtp_admin.delivery import patience
 from flask_smtp_admin.worker import Worker
 from tests.delivery.bench import BRISK, Bench, a_bench
 from tests.servers.full_disk import full_for_postgres, full_for_sqlite
@@ -87,7 +87,7 @@ def narrow_bench(
     PostgreSQL lets everybody wait for a lock as long as it takes.
     """
     monkeypatch.setattr(own_database, "BUSY_SECONDS", 0.1)
-    monkeypatch.setattr(lane, "STORE_AGAIN_AFTER", 0.05)
+    monkeypatch.setattr(patience, "AGAIN_AFTER", 0.05)
     url = request.getfixturevalue(f"{request.param}_url")
     with a_bench(url) as bench:
         made = own_database.make_engine(url, "")
@@ -196,4 +196,4 @@ def test_a_lock_that_outlasts_the_lease_costs_nothing_while_the_worker_lives(
                 assert server.contents == 1
             wait_until(lambda: bench.statuses() == ["sent"] * 2)
         assert len(server.accepted) == 2
-    assert [row.crash_count for row in bench.messages()] == [0, 0]
+        assert [row.crash_count for row in bench.messages()] == [0, 0]
