@@ -38,7 +38,7 @@ Answer = TypeVar("Answer")
 WriteAll = Callable[[Sequence[Wish]], Sequence[Answer | BaseException]]
 """Writes what several lanes want and returns an answer for each; an error is raised in its lane."""
 
-GATHER_SECONDS = 0.002
+GATHER_SECONDS = 0.001
 """How long the first lanes that want something written wait for others, if those are many."""
 
 _FOREVER = math.inf

@@ -62,12 +62,25 @@ class Patience:
         :raises OutboxUnavailable: given up. The sweep finds a message that is in flight, and
             treats it as one whose worker died.
         """
-        return self._tried(self._database.write, act, lease.holds)
+        while True:
+            try:
+                # In turn with what is being written: that may have the last connection of the pool,
+                # and could not go on while this waits for one.
+                return self.crew.errand(lambda: self._once(self._database.write, act))
+            except OutboxUnavailable as error:
+                if not lease.holds():
+                    raise
+                self.pause(error)
 
     def pause(self, error: OutboxUnavailable) -> None:
         """Say that it will be tried again, and wait."""
         logger.warning("The database did not take it, trying again: %s", error)
         self.crew.sleep(AGAIN_AFTER)
+
+    def _once(self, write: Callable[[], AbstractContextManager[C]], act: Callable[[C], T]) -> T:
+        with write() as connection:
+            overlap(connection, self.crew)
+            return act(connection)
 
     def _tried(
         self,
@@ -77,9 +90,7 @@ class Patience:
     ) -> T:
         while True:
             try:
-                with write() as connection:
-                    overlap(connection, self.crew)
-                    return act(connection)
+                return self._once(write, act)
             except OutboxUnavailable as error:
                 if not may_go_on():
                     raise
