@@ -28,9 +28,9 @@ from .wording import Count
 
 RARE = 1_000
 """A condition that at most so many rows meet is looked up before the list is walked."""
-WINDOW = 5_000
+WINDOW = 2_000
 """So many rows a sifted walk looks at before it asks whether to go on."""
-FIRST_STEP, STEP = 500, 2_000
+FIRST_STEP, STEP = 500, 1_500
 """It takes them in steps, the first of which is enough where many rows meet the conditions."""
 COUNT_LIMIT = 100_000
 """Beyond this number a count says "100,000+"."""
