@@ -15,6 +15,7 @@ from tests.servers.scripted import (
     EXTENSIONS,
     PASSWORD,
     Behaviour,
+    Peer,
     ScriptedServer,
     Step,
     identity,
@@ -467,12 +468,18 @@ def test_certificates(tls: object, trusted: bool, failure: Failure | None, encry
             assert not any(command.startswith("AUTH") for command in server.commands)
 
 
+def answer_in_clear(peer: Peer) -> None:
+    """Only once the client has begun: what comes earlier was injected before the handshake."""
+    peer.more()
+    peer.raw(b"250 not tls at all, this is\r\n")
+
+
 @pytest.mark.parametrize(
     ("step", "behaviour", "failure"),
     [
         (Step.EHLO, say("250-x\n250 SIZE 1"), Failure.STARTTLS_NOT_OFFERED),
         (Step.STARTTLS, write(b"220 go\r\n250 injected\r\n"), Failure.TLS_INJECTED),
-        (Step.HANDSHAKE, write(b"250 not tls at all, this is\r\n"), Failure.TLS_FAILED),
+        (Step.HANDSHAKE, answer_in_clear, Failure.TLS_FAILED),
         (Step.BANNER, write(b"\x15\x03\x01\x00\x02\x02\x46\r\n"), Failure.TLS_EXPECTED),
     ],
 )
