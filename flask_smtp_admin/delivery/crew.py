@@ -259,6 +259,9 @@ class Crew(Generic[Wish, Answer]):
     def _turn(self, shift: _Shift[Wish]) -> None:
         """Let everybody go on who can; then write; then wait."""
         while self._ready:
+            if shift.overlaps and _is_idle(shift) and _are_several(shift):
+                # The database begins with these while those go on whose wishes it has just written.
+                self._write(shift)
             self._go_on(shift, self._ready.popleft())
         # Somebody may have got an answer meanwhile, whose outcome is then written with the others'.
         if self._look(shift, 0.0):
@@ -371,6 +374,16 @@ class Crew(Generic[Wish, Answer]):
                 turn()
         for lane in (*shift.lanes, *([shift.clerk] if shift.clerk is not None else [])):
             lane.throw()  # GreenletExit, which no lane takes for an error of its message
+
+
+def _is_idle(shift: _Shift[Any]) -> bool:
+    """Tell whether nobody is dealing with the database, nor is about to."""
+    return shift.clerk is None and not shift.errands
+
+
+def _are_several(shift: _Shift[Any]) -> bool:
+    """Tell whether enough of the lanes want something written to begin with these."""
+    return len(shift.wishes) > 1 and 4 * len(shift.wishes) >= len(shift.lanes)
 
 
 def _switch(shift: _Shift[Wish]) -> Any:

@@ -376,6 +376,23 @@ def test_one_half_writes_while_the_other_half_talks(database: Database) -> None:
     assert max(sizes[1:]) == 2, "as soon as it is known that one does not have to stand still"
 
 
+def test_what_waits_is_being_written_before_anybody_goes_on(database: Database) -> None:
+    seen: list[str] = []
+
+    def lane(name: str) -> Callable[[], None]:
+        def run() -> None:
+            for number in range(3):
+                database.answer()
+                database.crew.write(f"{name}{number}")
+                seen.append(f"{name}{number} in group {len(database.groups)}")
+
+        return run
+
+    all_at_once(database.crew, *(lane(name) for name in "abcd"))
+    assert database.groups[1:4] == [["a1", "b1"], ["c1", "d1"], ["a2", "b2"]]
+    assert "a1 in group 3" in seen, "the next group had begun"
+
+
 def test_an_errand_does_not_come_between_what_is_being_written(database: Database) -> None:
     order: list[str] = []
 

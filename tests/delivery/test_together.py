@@ -10,6 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 from flask_smtp_admin.delivery import together
+from flask_smtp_admin.direct import Direct
 from flask_smtp_admin.models import Attempt, Message, Recipient
 from tests.delivery.bench import Bench, a_bench
 from tests.servers.postgres import PostgresServer
@@ -112,6 +113,25 @@ def test_lanes_go_on_while_the_database_takes_its_time(postgres_url: str) -> Non
             link.rollback()
             thread.join()
         assert bench.statuses() == ["sent"] * 20
+
+
+def test_the_server_plans_it_now_and_then_and_not_each_time(postgres_url: str) -> None:
+    runs, of_psycopg, of_postgresql = (
+        256,
+        5,
+        5,
+    )  # each of them plans so often before it keeps a plan
+    with a_bench(postgres_url) as bench, bench.core.database.write_rows(single=True) as rows:
+        for _ in range(runs):
+            together.write(rows, [], [], bench.core.now())
+        assert isinstance(rows, Direct)
+        [kept, anew, versions] = rows.exec_driver_sql(
+            "SELECT sum(generic_plans), sum(custom_plans), count(*) FROM pg_prepared_statements",
+            (),
+        ).first()
+    assert versions == 3, "at the 8th run, the 32nd and the 128th it is planned for larger tables"
+    assert anew == versions * of_postgresql
+    assert kept > runs - (versions + 2) * (of_psycopg + of_postgresql)
 
 
 def greetings(server: ScriptedServer) -> int:
