@@ -16,7 +16,7 @@ for it, and one of three plans follows:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, TypeAlias
@@ -26,12 +26,10 @@ from sqlalchemy.dialects.postgresql import ARRAY
 
 from .wording import Count
 
-RARE = 1_000
+RARE = 500
 """A condition that at most so many rows meet is looked up before the list is walked."""
-WINDOW = 2_000
+WINDOW = 1_000
 """So many rows a sifted walk looks at before it asks whether to go on."""
-FIRST_STEP, STEP = 500, 1_500
-"""It takes them in steps, the first of which is enough where many rows meet the conditions."""
 COUNT_LIMIT = 100_000
 """Beyond this number a count says "100,000+"."""
 QUICK_LIMIT = 10_000
@@ -83,12 +81,14 @@ class Page:
     :param older: cursor of the next page: rows with a smaller id.
     :param newer: cursor of the page before: rows with a greater id.
     :param searched_to: the id at which a sifted walk stopped before the page was full.
+    :param found: what :func:`count` would say, if it is known already.
     """
 
     ids: tuple[int, ...] = ()
     older: int | None = None
     newer: int | None = None
     searched_to: int | None = None
+    found: Count | None = None
 
 
 @dataclass(frozen=True)
@@ -101,6 +101,11 @@ class _Plan:
     """What is left to be tested on each row."""
     edges: tuple[_Test, ...]
     """Bounds of the id that follow from the times."""
+
+    @property
+    def is_sifted(self) -> bool:
+        """Whether rows of a walk have to be tested."""
+        return self.rare is None and bool(self.tests)
 
 
 # ---------------------------------------------------------------- reading
@@ -130,11 +135,13 @@ def find(
     ids, edge = _walk(connection, table, plan, bound, size + 1)
     more = len(ids) > size
     shown = ids[:size]
+    all_counted = not bound and (plan.is_sifted or not more)
     return Page(
         ids=shown,
         older=shown[-1] if more else edge,
         newer=(shown[0] if shown else before) if before is not None else None,
         searched_to=None if more else edge,
+        found=Count(len(ids), edge is not None) if all_counted else None,
     )
 
 
@@ -171,12 +178,8 @@ def count(
     quick = _count_quickly(connection, table, plan, bound, COUNT_LIMIT)
     if quick is not None:
         return quick
-    found, more = 0, False
-    for step, behind in _steps(connection, table, plan, bound):
-        sifted = _sift(connection, table, step, plan, sa.func.count())
-        found += connection.scalar(sifted) or 0
-        more = behind
-    return Count(found, more)
+    found, edge = _sifted(connection, table, plan, bound)
+    return Count(len(found), edge is not None)
 
 
 def count_quickly(
@@ -193,7 +196,7 @@ def _count_quickly(
     connection: sa.Connection, table: Listed, plan: _Plan, bound: tuple[_Test, ...], limit: int
 ) -> Count | None:
     if plan.rare is not None:
-        where = (table.id.in_(plan.rare), *plan.tests, *plan.edges, *bound)
+        where = (_is_among(connection, table.id, plan.rare), *plan.tests, *plan.edges, *bound)
         return Count(connection.scalar(sa.select(sa.func.count()).where(*where)) or 0)
     if plan.tests:
         return None
@@ -221,7 +224,7 @@ def reach(
     where = [c.where for c in criteria if c.where is not None]
     where += [*_times(table, criteria), *plan.edges, *bound]
     if plan.rare is not None:
-        return [*where, table.id.in_(plan.rare)], None
+        return [*where, _is_among(connection, table.id, plan.rare)], None
     rows = _candidates(table, plan, bound, ACT_LIMIT + 1).subquery()
     looked, lowest = connection.execute(
         sa.select(sa.func.count(), sa.func.min(rows.c.id)).select_from(rows)
@@ -329,54 +332,60 @@ def _walk(
     *,
     upwards: bool = False,
 ) -> tuple[tuple[int, ...], int | None]:
-    """Return up to ``limit`` ids, and the id at which a sifted walk ended before it had them."""
+    """Return up to ``limit`` ids, or all that a sifted walk finds and the id at which it ended."""
     order = table.id.asc() if upwards else table.id.desc()
     if plan.rare is not None:
-        where = (table.id.in_(plan.rare), *plan.tests, *plan.edges, *bound)
+        where = (_is_among(connection, table.id, plan.rare), *plan.tests, *plan.edges, *bound)
         query = sa.select(table.id).where(*where).order_by(order).limit(limit)
         return tuple(connection.execute(query).scalars()), None
     if not plan.tests:
-        query = _candidates(table, plan, bound, limit, upwards=upwards)
-        return tuple(connection.execute(query).scalars().all()), None
-    found: list[int] = []
-    edge = None
-    for step, more in _steps(connection, table, plan, bound, upwards=upwards):
-        sifted = _sift(connection, table, step, plan, table.id)
-        sifted = sifted.order_by(order).limit(limit - len(found))
-        found += connection.execute(sifted).scalars().all()
-        if len(found) == limit:
-            return tuple(found), None
-        edge = step[-1] if more else None
+        candidates = _candidates(table, plan, bound, limit, upwards=upwards)
+        return tuple(row.id for row in connection.execute(candidates)), None
+    found, edge = _sifted(connection, table, plan, bound, upwards=upwards)
     return tuple(found), edge
 
 
-def _steps(
+def _sifted(
     connection: sa.Connection,
     table: Listed,
     plan: _Plan,
     bound: tuple[_Test, ...],
     *,
     upwards: bool = False,
-) -> Iterator[tuple[list[int], bool]]:
-    """Give the ids of a sifted walk step by step, and whether there are more behind them.
+) -> tuple[list[int], int | None]:
+    """Return the ids that pass the tests, of ``WINDOW`` rows at most.
 
-    The ids are fetched and named in the next query, since a planner that joins a limited walk to
-    its own table may well read all of it.
+    The second value is the id at which it ended, if there are more rows behind it.
     """
-    looked, size, behind = 0, FIRST_STEP, bound
-    while looked < WINDOW:
-        size = min(size, WINDOW - looked)
-        walk = _candidates(table, plan, behind, size + 1, upwards=upwards)
-        ids = list(connection.execute(walk).scalars().all())
-        more = len(ids) > size
-        step = ids[:size]
-        if step:
-            yield step, more
-        if not more:
-            return
-        looked, size = looked + size, STEP
-        edge = table.id > step[-1] if upwards else table.id < step[-1]
-        behind = (*bound, edge)
+    walk = _candidates(table, plan, bound, WINDOW, upwards=upwards)
+    rows = connection.execute(_tested(table, plan, walk, upwards=upwards)).all()
+    found = [row.id for row in rows if row.passes]
+    if not rows or rows[-1].walked < WINDOW:
+        return found, None
+    edge = rows[-1].id
+    behind = table.id > edge if upwards else table.id < edge
+    beyond = _candidates(table, plan, (*bound, behind), 1, upwards=upwards)
+    return found, None if connection.execute(beyond).first() is None else edge
+
+
+def _tested(
+    table: Listed, plan: _Plan, walk: sa.Select[Any], *, upwards: bool
+) -> sa.Select[tuple[int, bool, int]]:
+    """Select those of a walk that pass the tests, and in any case its last, with how many it has.
+
+    Each row is looked up by a subquery: a planner that joins a limited walk to its own table, or has
+    the tests for a condition of the walk, may well read all of the table.
+    """
+    walked = walk.cte("walked")
+    test = sa.select(sa.and_(*plan.tests)).where(table.id == walked.c.id).correlate(walked)
+    tested = sa.select(walked.c.id, test.scalar_subquery().label("passes")).cte("tested")
+    last = sa.select((sa.func.max if upwards else sa.func.min)(walked.c.id)).scalar_subquery()
+    count = sa.select(sa.func.count()).select_from(walked).scalar_subquery()
+    return (
+        sa.select(tested.c.id, tested.c.passes, count.label("walked"))
+        .where(sa.or_(tested.c.passes, tested.c.id == last))
+        .order_by(tested.c.id.asc() if upwards else tested.c.id.desc())
+    )
 
 
 def _candidates(
@@ -386,7 +395,7 @@ def _candidates(
     limit: int,
     *,
     upwards: bool = False,
-) -> sa.Select[Any]:
+) -> sa.Select[tuple[int]]:
     """Select up to ``limit`` ids of the walk: one stream's, or several merged by their order."""
 
     def ordered(column: Any, source: sa.Select[Any]) -> sa.Select[Any]:
@@ -403,21 +412,14 @@ def _candidates(
     return ordered(merged.c.id, sa.select(merged.c.id))
 
 
-def _sift(
-    connection: sa.Connection, table: Listed, step: list[int], plan: _Plan, what: Any
-) -> sa.Select[Any]:
-    among = _is_among(connection, table.id, step)
-    return sa.select(what).select_from(table.id.table).where(among, *plan.tests)
-
-
-def _is_among(connection: sa.Connection, column: Any, ids: list[int]) -> _Test:
+def _is_among(connection: sa.Connection, column: Any, ids: Sequence[int]) -> _Test:
     """Return the condition that a column is one of many numbers.
 
-    Thousands of parameters take longer to hand over than the rows take to be read.
+    A thousand parameters take longer to hand over than the rows take to be read.
     """
     among: _Test
     if connection.dialect.name == "postgresql":
-        among = column == sa.any_(sa.literal(ids, ARRAY(sa.BigInteger())))
+        among = column == sa.any_(sa.literal(list(ids), ARRAY(sa.BigInteger())))
     else:
-        among = column.in_(sa.bindparam(None, ids, expanding=True, literal_execute=True))
+        among = column.in_(sa.bindparam(None, list(ids), expanding=True, literal_execute=True))
     return among

@@ -5,6 +5,7 @@ Owns how :mod:`flask_smtp_admin.paging` meets an address. Must not know what the
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -64,17 +65,16 @@ def read(connection: sa.Connection, filter_: Filter) -> Listing:
         page, total = Page(), Count(0)
     else:
         criteria = filter_.criteria()
+        table = filter_.language.table
         page = paging.find(
             connection,
-            filter_.language.table,
+            table,
             criteria,
             before=_cursor("before"),
             after=_cursor("after"),
             size=size,
         )
-        table = filter_.language.table
-        quick = paging.count_quickly(connection, table, criteria)
-        total = paging.count(connection, table, criteria) if quick is None else quick
+        total = _total(connection, table, criteria) if page.found is None else page.found
     table = filter_.language.table
     return Listing(
         page=page,
@@ -86,6 +86,13 @@ def read(connection: sa.Connection, filter_: Filter) -> Listing:
         searched_to=_time_of(connection, filter_, page.searched_to),
         size=size,
     )
+
+
+def _total(
+    connection: sa.Connection, table: paging.Listed, criteria: Sequence[paging.Criterion]
+) -> Count:
+    quick = paging.count_quickly(connection, table, criteria)
+    return paging.count(connection, table, criteria) if quick is None else quick
 
 
 def _tab(connection: sa.Connection, filter_: Filter, tab: Tab, total: Count) -> TabView:

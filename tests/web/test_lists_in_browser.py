@@ -7,14 +7,16 @@ from collections.abc import Iterator
 import pytest
 import sqlalchemy as sa
 from flask import Flask
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
+from flask_smtp_admin import paging
 from flask_smtp_admin.models import Message, Status
 from tests import rows
 from tests.apps import engine_of
 from tests.rows import NOW
 from tests.servers.application import served
 from tests.servers.browser import check_accessibility, watched_page
+from tests.waiting import wait_until
 from tests.web.lists import Stored, open_to, store
 
 PAGES = ["/", "/queue/", "/queue/?q=to:*@example.org+code:451", "/queue/?q=form:x", "/log/"]
@@ -221,3 +223,46 @@ def _change(stored: Stored, **values: object) -> None:
         connection.execute(
             sa.update(Message).where(Message.id == stored.deferred.id).values(**values)
         )
+
+
+def test_a_search_goes_on_until_it_finds_something(
+    stored: Stored, url: str, browser: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(paging, "WINDOW", 1)
+    monkeypatch.setattr(paging, "RARE", 0)
+    with watched_page(browser) as (page, _):
+        page.goto(f"{url}/log/?q=invoice")
+        expect(page.get_by_text("Nothing found so far.")).to_be_visible()
+        page.get_by_role("link", name="Search further back").click()
+        expect(page.get_by_role("table", name="Attempts, newest first")).to_contain_text("Invoice")
+        page.goto(f"{url}/log/?q=nobody-wrote-this")
+        page.get_by_role("link", name="Search further back").click()
+        expect(page.get_by_text("No attempt matches")).to_be_visible()
+
+
+def test_a_search_can_be_stopped_and_gone_on_with(
+    stored: Stored, url: str, browser: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(paging, "WINDOW", 1)
+    monkeypatch.setattr(paging, "RARE", 0)
+    with watched_page(browser) as (page, _):
+        page.goto(f"{url}/log/?q=nobody-wrote-this")
+        asked: list[str] = []
+
+        def the_first_only(route: Route) -> None:
+            asked.append(route.request.url)
+            if len(asked) == 1:
+                route.continue_()
+
+        page.route(lambda address: "before=" in address, the_first_only)
+        page.get_by_role("link", name="Search further back").click()
+        stop = page.get_by_role("button", name="Stop searching")
+        expect(stop).to_be_focused()
+        wait_until(
+            lambda: page.evaluate("1") and len(asked) == 2, what="the next page to be asked for"
+        )
+        stop.click()
+        expect(stop).to_be_hidden()
+        link = page.get_by_role("link", name="Search further back")
+        expect(link).to_have_attribute("href", asked[-1])
+        check_accessibility(page)

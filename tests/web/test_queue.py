@@ -278,7 +278,6 @@ def test_an_odd_address_shows_the_first_page(stored: Stored, client: FlaskClient
 def test_a_long_search_stops_and_offers_to_go_on(
     stored: Stored, client: FlaskClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(paging, "FIRST_STEP", 1)
     monkeypatch.setattr(paging, "WINDOW", 2)
     monkeypatch.setattr(paging, "RARE", 0)
     page = client.get(QUEUE + "?q=invoice").text
