@@ -32,7 +32,7 @@ WINDOW = 1_000
 """So many rows a sifted walk looks at before it asks whether to go on."""
 COUNT_LIMIT = 100_000
 """Beyond this number a count says "100,000+"."""
-QUICK_LIMIT = 10_000
+QUICK_LIMIT = 5_000
 """The same where a page shows several counts."""
 ACT_LIMIT = 100_000
 """So many rows an act on "all that match" looks at, from the newest down."""
