@@ -107,7 +107,11 @@ class Journal:
 
     def _store_rows(self, entries: Sequence[Entry]) -> list[Written]:
         database = self._core.database
-        in_one = len(entries) > 1 and together.is_possible(database.engine.dialect)
+        in_one = (
+            len(entries) > 1
+            and together.is_possible(database.engine.dialect)
+            and not any(map(_is_of_a_secret, entries))
+        )
         with database.write_rows(single=in_one) as rows:
             self._prepare(rows)
             return (self._write_together if in_one else self._write_rows)(rows, entries)
@@ -223,6 +227,11 @@ def _is_everyday(entry: Entry) -> bool:
     if entry.again or entry.leaving is not None:
         return False
     return entry.done is None or (entry.done.decision.blames is None and not entry.success_is_news)
+
+
+def _is_of_a_secret(entry: Entry) -> bool:
+    """Tell whether a body may have to be removed, which takes a statement of its own."""
+    return entry.done is not None and entry.done.message.sensitive
 
 
 def _give_back(connection: sa.Connection, leaving: Leaving) -> int:
