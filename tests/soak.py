@@ -26,11 +26,13 @@ from flask_smtp_admin.models import AttemptStatus, Message, Status
 from tests.crashing.full import crash_everywhere
 from tests.dispatch.stage import Stage, a_stage
 from tests.servers.catchall import CatchAll
+from tests.servers.mariadb import MariaDBServer
 from tests.servers.postgres import PostgresServer
 from tests.servers.process import ServerProcess
 from tests.waiting import wait_until
 
 PROMISED_SECONDS = 75
+SERVERS = {"postgresql": PostgresServer, "mariadb": MariaDBServer}
 _MESSAGE_ID = re.compile(rb"(?im)^message-id: *(<[^>]+>)")
 
 
@@ -174,9 +176,9 @@ def _recoveries(stage: Stage) -> Iterator[float]:
 def _database(name: str, folder: Path) -> Iterator[str]:
     if name == "sqlite":
         yield f"sqlite:///{folder / 'soak.sqlite'}"
-    else:
-        with PostgresServer() as server, server.database() as url:
-            yield url
+        return
+    with SERVERS[name]() as server, server.database() as url:
+        yield url
 
 
 def main() -> int:
@@ -186,7 +188,7 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--delay", type=float, default=0.25)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10_000))
-    parser.add_argument("--database", choices=("sqlite", "postgresql"), nargs="*")
+    parser.add_argument("--database", choices=("sqlite", *SERVERS), nargs="*")
     parser.add_argument(
         "--crash-points",
         action="store_true",
@@ -196,6 +198,10 @@ def main() -> int:
     logging.disable(logging.ERROR)  # the application's receivers of signals raise on purpose
     databases = given.database or ("sqlite", "postgresql")
     if given.crash_points:
+        if "mariadb" in databases:
+            parser.error(
+                "--crash-points knows no MariaDB; without it, workers are killed there, too."
+            )
         with tempfile.TemporaryDirectory() as folder:
             return crash_everywhere(Path(folder), databases, given.seed)
     plan = Plan(given.messages, given.kills, delay=given.delay, seed=given.seed)
