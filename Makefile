@@ -43,7 +43,11 @@ test: ## everything that CI checks: lint, documentation, tests
 # ---------------------------------------------------------------- its parts
 
 .PHONY: pytest
-pytest: .venv/.dev debian-packages ## the tests alone, with coverage
+pytest: .venv/.dev debian-packages ## the tests alone; ARGS="tests/web -k queue" for some of them
+	@$(BIN)/pytest -n $(JOBS) --dist worksteal $(ARGS)
+
+.PHONY: coverage
+coverage: .venv/.dev debian-packages ## the tests, and which lines none of them runs; half as long again
 	@$(BIN)/pytest -n $(JOBS) --dist worksteal --cov --cov-report=term $(ARGS)
 
 .PHONY: lint
