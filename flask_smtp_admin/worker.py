@@ -91,7 +91,7 @@ class Worker:
         self._leases = Leases(self.pace.lease, self.pace.margin, self.pace.proof)
         self._clockwork = Clockwork(self.pace.distrust)
         journal = Journal(core, prepare=lambda connection: overlap(connection, self._crew))
-        self._crew: Crew[Entry, Written] = Crew(journal.write_all)
+        self._crew: Crew[Entry, Written] = Crew(journal.write_all, ready=journal.ready)
         self._patience = Patience(core.database, self._crew)
         self._supplies = Supplies(core, self._leases, self._patience)
         self._stopped = threading.Event()

@@ -91,10 +91,19 @@ class Crew(Generic[Wish, Answer]):
     What is no lane of the crew may call everything, too: it blocks then, as one would expect.
 
     :param write_all: called in the crew's thread.
+    :param ready: does beforehand what it can of writing one wish, and returns that. Called only while
+        the thread would wait otherwise.
     """
 
-    def __init__(self, write_all: WriteAll[Wish, Answer], *, name: str = "smtp-admin-crew") -> None:
+    def __init__(
+        self,
+        write_all: WriteAll[Wish, Answer],
+        *,
+        ready: Callable[[Wish], Wish] = lambda wish: wish,
+        name: str = "smtp-admin-crew",
+    ) -> None:
         self._write_all = write_all
+        self._make_ready = ready
         self._name = name
         self._lock = threading.Lock()
         self._ready: deque[_Turn | Callable[[], object]] = deque()
@@ -168,6 +177,8 @@ class Crew(Generic[Wish, Answer]):
             if isinstance(answer, BaseException):
                 raise answer
             return answer
+        if shift.overlaps and shift.clerk is not None:
+            wish = self._make_ready(wish)
         shift.wishes.append((getcurrent(), wish))
         answered: Answer = _switch(shift)
         return answered

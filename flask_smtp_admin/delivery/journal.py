@@ -23,6 +23,7 @@ from .claim import Claimed
 from .decide import Decision
 from .record import Begin, Carrier, Done
 from .supply import Leaving
+from .together import Rows
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,7 @@ class Entry:
     :param began_at: when the lane began: lanes that failed side by side count as one failure.
     :param success_is_news: whether a success is to be written into the connection's health.
     :param again: whether a commit of this entry failed before, and may have been made all the same.
+    :param rows: the first two as rows, once they have been made.
     """
 
     carrier: Carrier
@@ -46,6 +48,7 @@ class Entry:
     following: Claimed | None = None
     leaving: Leaving | None = None
     again: bool = False
+    rows: Rows | None = None
 
 
 @dataclass
@@ -70,6 +73,12 @@ class Journal:
     def __init__(self, core: Core, prepare: Callable[[Runs], None] = lambda _: None) -> None:
         self._core = core
         self._prepare = prepare
+
+    def ready(self, entry: Entry) -> Entry:
+        """Do what can be done of writing an entry before its turn has come; return it."""
+        if entry.rows is not None or not (_is_everyday(entry) and self._takes_groups()):
+            return entry
+        return replace(entry, rows=self._rows_of(entry))
 
     def write_all(self, entries: Sequence[Entry]) -> list[Written | BaseException]:
         """Commit the entries, together where that can be done, and return what came of each.
@@ -106,15 +115,19 @@ class Journal:
             return self._write(connection, entries)
 
     def _store_rows(self, entries: Sequence[Entry]) -> list[Written]:
-        database = self._core.database
         in_one = (
-            len(entries) > 1
-            and together.is_possible(database.engine.dialect)
-            and not any(map(_is_of_a_secret, entries))
+            len(entries) > 1 and self._takes_groups() and not any(map(_is_of_a_secret, entries))
         )
-        with database.write_rows(single=in_one) as rows:
+        with self._core.database.write_rows(single=in_one) as rows:
             self._prepare(rows)
             return (self._write_together if in_one else self._write_rows)(rows, entries)
+
+    def _takes_groups(self) -> bool:
+        return together.is_possible(self._core.database.engine.dialect)
+
+    def _rows_of(self, entry: Entry) -> Rows:
+        begin = _begin(entry) if entry.following is not None else None
+        return together.rows_of(entry.done, begin, self._core.now())
 
     # --- in the transaction ----------------------------------------------------------------------
 
@@ -138,12 +151,9 @@ class Journal:
         return written
 
     def _write_together(self, connection: Runs, entries: Sequence[Entry]) -> list[Written]:
-        now = self._core.now()
-        dones = [entry.done for entry in entries if entry.done is not None]
-        begins = [_begin(entry) for entry in entries if entry.following is not None]
-        together.write(connection, dones, begins, now)
+        together.write(connection, [entry.rows or self._rows_of(entry) for entry in entries])
         written = [Written(began=entry.following is not None) for entry in entries]
-        self._tell(entries, written, now)
+        self._tell(entries, written, self._core.now())
         return written
 
     def _finish(

@@ -8,7 +8,8 @@ Must not know sockets, and decides nothing.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -29,21 +30,49 @@ def is_possible(dialect: sa.Dialect) -> bool:
     return dialect.name == "postgresql"
 
 
-def write(connection: Runs, dones: Sequence[Done], begins: Sequence[Begin], now: datetime) -> None:
+@dataclass(frozen=True)
+class Rows:
+    """What is written for one lane: rows as JSON, without the brackets around them; and of which."""
+
+    done: int | None
+    begin: int | None
+    told: tuple[int, ...]
+    outcome: str
+    end: str
+    recipients: str
+    mark: str
+
+
+def rows_of(done: Done | None, begin: Begin | None, now: datetime) -> Rows:
+    """Make the rows of an outcome, and of a message to be marked as in flight."""
+    told = record.recipient_rows(done, now) if done is not None else []
+    return Rows(
+        done=None if done is None else done.message.id,
+        begin=None if begin is None else begin.message.id,
+        told=tuple([outcome.id for outcome in done.decision.recipients] if done else ()),
+        outcome="" if done is None else _json(record.outcome_row(done, now)),
+        end="" if done is None else _json(record.end_row(done, now, mine=True)),
+        recipients=",".join(map(_json, told)),
+        mark="" if begin is None else _json(_begin_row(begin, now)),
+    )
+
+
+def write(connection: Runs, lanes: Sequence[Rows]) -> None:
     """Write outcomes, and mark messages as in flight.
 
     :raises Contested: one of them is no longer ours, or a connection was changed, or a value is one
         that the database does not take; nothing was written.
     """
-    recipients = [row for done in dones for row in record.recipient_rows(done, now)]
+    dones = [rows.done for rows in lanes if rows.done is not None]
+    begins = [rows.begin for rows in lanes if rows.begin is not None]
     values = {
-        "outcomes": _json([record.outcome_row(done, now) for done in dones]),
-        "ends": _json([record.end_row(done, now, mine=True) for done in dones]),
-        "recipients": _json(recipients),
-        "begins": _json([_begin_row(one, now) for one in begins]),
-        "done_ids": [done.message.id for done in dones],
-        "recipient_ids": [row["recipient"] for row in recipients],
-        "begin_ids": [one.message.id for one in begins],
+        "outcomes": _listed(rows.outcome for rows in lanes),
+        "ends": _listed(rows.end for rows in lanes),
+        "recipients": _listed(rows.recipients for rows in lanes),
+        "begins": _listed(rows.mark for rows in lanes),
+        "done_ids": dones,
+        "recipient_ids": [number for rows in lanes for number in rows.told],
+        "begin_ids": begins,
         "settled": len(dones),
         "begun": len(begins),
         "sending": Status.SENDING,
@@ -65,15 +94,15 @@ def _begin_row(one: Begin, now: datetime) -> dict[str, object]:
     }
 
 
+_json = json.JSONEncoder(default=datetime.isoformat).encode
+
+
+def _listed(rows: Iterable[str]) -> str:
+    return f"[{','.join(filter(None, rows))}]"
+
+
 # Which rows they are is said twice, as JSON and as an array: of JSON the planner does not know how
 # many it holds, and would rather look through a table than look each up.
-
-
-def _json(rows: Sequence[Mapping[str, object]]) -> str:
-    return _ENCODER.encode(rows)
-
-
-_ENCODER = json.JSONEncoder(default=datetime.isoformat)
 
 
 def _rows(parameter: str, **columns: Any) -> TableValuedAlias:

@@ -393,6 +393,22 @@ def test_what_waits_is_being_written_before_anybody_goes_on(database: Database) 
     assert "a1 in group 3" in seen, "the next group had begun"
 
 
+def test_what_is_wished_while_it_writes_is_made_ready_meanwhile(database: Database) -> None:
+    crew = Crew[str, str](database.write_all, ready=lambda wish: f"{wish}!")
+    database.crew = crew
+
+    def lane(name: str) -> Callable[[], None]:
+        def run() -> None:
+            for number in range(2):
+                database.answer()
+                crew.write(f"{name}{number}")
+
+        return run
+
+    all_at_once(crew, *(lane(name) for name in "abcd"))
+    assert database.groups == [["a0", "b0", "c0", "d0"], ["a1", "b1"], ["c1!", "d1!"]]
+
+
 def test_an_errand_does_not_come_between_what_is_being_written(database: Database) -> None:
     order: list[str] = []
 

@@ -66,9 +66,9 @@ def test_the_rows_are_the_same(
     written: list[int] = []
     write = together.write
 
-    def counted(connection: Any, dones: Any, begins: Any, now: Any) -> None:
-        write(connection, dones, begins, now)
-        written.append(len(dones))
+    def counted(connection: Any, lanes: Any) -> None:
+        write(connection, lanes)
+        written.append(len(lanes))
 
     monkeypatch.setattr(together, "write", counted)
     with postgres_server.database() as url, a_bench(url) as bench:
@@ -128,7 +128,7 @@ def test_the_server_plans_it_now_and_then_and_not_each_time(
     )  # each of them plans so often before it keeps a plan
     with a_bench(postgres_url) as bench, bench.core.database.write_rows(single=True) as rows:
         for _ in range(runs):
-            together.write(rows, [], [], bench.core.now())
+            together.write(rows, [])
         assert isinstance(rows, Direct)
         [kept, anew, versions] = rows.exec_driver_sql(
             "SELECT sum(generic_plans), sum(custom_plans), count(*) FROM pg_prepared_statements",
