@@ -270,10 +270,11 @@ class Crew(Generic[Wish, Answer]):
     def _turn(self, shift: _Shift[Wish]) -> None:
         """Let everybody go on who can; then write; then wait."""
         while self._ready:
-            if shift.overlaps and _is_idle(shift) and _are_several(shift):
+            was_writing = shift.clerk is not None
+            self._go_on(shift, self._ready.popleft())
+            if was_writing and _is_idle(shift) and _are_several(shift):
                 # The database begins with these while those go on whose wishes it has just written.
                 self._write(shift)
-            self._go_on(shift, self._ready.popleft())
         # Somebody may have got an answer meanwhile, whose outcome is then written with the others'.
         if self._look(shift, 0.0):
             return

@@ -92,7 +92,7 @@ class Journal:
         return [self._apart(entry) if entry.again else next(found) for entry in entries]
 
     def _together(self, entries: Sequence[Entry]) -> Sequence[Written | BaseException]:
-        if len(entries) < 2:
+        if len(entries) < 2 and not self._fit_in_one(entries):
             return [self._apart(entry) for entry in entries]
         try:
             return self._store(entries)
@@ -115,12 +115,18 @@ class Journal:
             return self._write(connection, entries)
 
     def _store_rows(self, entries: Sequence[Entry]) -> list[Written]:
-        in_one = (
-            len(entries) > 1 and self._takes_groups() and not any(map(_is_of_a_secret, entries))
-        )
+        in_one = self._fit_in_one(entries)
         with self._core.database.write_rows(single=in_one) as rows:
             self._prepare(rows)
             return (self._write_together if in_one else self._write_rows)(rows, entries)
+
+    def _fit_in_one(self, entries: Sequence[Entry]) -> bool:
+        """Tell whether one statement can write the entries; even of one it saves six questions."""
+        return (
+            bool(entries)
+            and self._takes_groups()
+            and all(_is_everyday(entry) and not _is_of_a_secret(entry) for entry in entries)
+        )
 
     def _takes_groups(self) -> bool:
         return together.is_possible(self._core.database.engine.dialect)

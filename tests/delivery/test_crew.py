@@ -399,14 +399,15 @@ def test_what_is_wished_while_it_writes_is_made_ready_meanwhile(database: Databa
 
     def lane(name: str) -> Callable[[], None]:
         def run() -> None:
-            for number in range(2):
+            for number in range(3):
                 database.answer()
                 crew.write(f"{name}{number}")
 
         return run
 
     all_at_once(crew, *(lane(name) for name in "abcd"))
-    assert database.groups == [["a0", "b0", "c0", "d0"], ["a1", "b1"], ["c1!", "d1!"]]
+    assert database.groups[:3] == [["a0", "b0", "c0", "d0"], ["a1", "b1"], ["c1", "d1"]]
+    assert database.groups[3:] == [["a2!", "b2!"], ["c2!", "d2!"]]
 
 
 def test_an_errand_does_not_come_between_what_is_being_written(database: Database) -> None:
