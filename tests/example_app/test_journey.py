@@ -12,7 +12,7 @@ from example_app.folder import DataFolder
 from tests.example_app.running import Example
 from tests.servers.browser import check_accessibility, watched_page
 from tests.servers.process import free_port
-from tests.waiting import wait_until
+from tests.waiting import ConditionNotMet, wait_until
 
 MILLISECONDS = 60_000
 """A bound for what takes a second or two, however loaded the machine is."""
@@ -103,7 +103,10 @@ def reload_until(page: Page, *texts: str) -> None:
         page.reload()
         return row.count() > 0
 
-    wait_until(shown, what=" and ".join(texts), timeout=MILLISECONDS / 1000)
+    try:
+        wait_until(shown, what=" and ".join(texts), timeout=MILLISECONDS / 1000)
+    except ConditionNotMet as error:
+        raise ConditionNotMet(f"{error}; the page says:\n{page.inner_text('body')}") from error
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
