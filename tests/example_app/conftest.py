@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from example_app.folder import DataFolder, Notes
 from tests.example_app.running import Example, Visitor
+from tests.servers.process import free_port
 
 
 @pytest.fixture(scope="session")
@@ -17,8 +19,15 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Example]:
 
 @pytest.fixture
 def own_shop(tmp_path: Path) -> Iterator[Example]:
-    """A running example for this test alone."""
-    with Example(tmp_path / "data") as example:
+    """A running example for this test alone.
+
+    Its mail server may be stopped: on a port of its own, as the first one that others would try is
+    taken by another test's example meanwhile.
+    """
+    folder = DataFolder(tmp_path / "data")
+    folder.make()
+    folder.write_notes(Notes(free_port()))
+    with Example(folder.path) as example:
         yield example
 
 
