@@ -6,8 +6,9 @@ them. Must not know Flask, nor any table.
 
 from __future__ import annotations
 
+import re
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from copy import copy
 from datetime import datetime, timedelta, timezone
@@ -89,6 +90,10 @@ class UTCDateTime(TypeDecorator[datetime]):
         if value.tzinfo is None:
             return value.replace(tzinfo=timezone.utc)
         return value.astimezone(timezone.utc)
+
+
+class Collision(OutboxUnavailable):
+    """The database ended the transaction to let another one through; it may be tried again."""
 
 
 class Database:
@@ -296,7 +301,8 @@ def explained() -> Iterator[None]:
     try:
         yield
     except (OperationalError, ProgrammingError, InterfaceError, InternalError) as error:
-        raise OutboxUnavailable(explain(error)) from error
+        kind = Collision if _says(error, _ROLLED_BACK) else OutboxUnavailable
+        raise kind(explain(error)) from error
     except PoolTimeout as error:
         raise OutboxUnavailable(
             "Every database connection of this process is in use, so none was left for the outbox. "
@@ -307,20 +313,19 @@ def explained() -> Iterator[None]:
 
 def explain(error: DBAPIError) -> str:
     """Say in a sentence what a database error means for the outbox and what to do."""
-    words = str(error.orig).splitlines()[0] if str(error.orig) else type(error.orig).__name__
-    lowered = words.lower()
-    if any(part in lowered for part in _NO_TABLE):
+    words = _words_of(error)
+    if _says(error, _NO_TABLE):
         return (
             "The outbox has no tables in this database yet. Run 'flask db migrate' and "
             "'flask db upgrade', or db.create_all(), or 'flask smtp-admin db upgrade' for a "
             f"database of its own. The database said: {words}"
         )
-    if any(part in lowered for part in _COLLISION):
+    if _says(error, _ROLLED_BACK + _WAITED_IN_VAIN):
         return (
             "Another transaction was in the way, and the database ended this one. Nothing was "
             f"stored: roll back and try again. The database said: {words}"
         )
-    if "locked" in lowered or "busy" in lowered:
+    if _says(error, ("locked", "busy")):
         return (
             "The database is locked by another writer. Try again; if it stays so, look for a "
             f"transaction that is never committed. The database said: {words}"
@@ -331,11 +336,21 @@ def explain(error: DBAPIError) -> str:
     )
 
 
-_NO_TABLE = ("no such table", "no such column", "doesn't exist", "does not exist", "unknown column")
-_COLLISION = (
-    "could not serialize",
-    "deadlock",
-    "has changed since last read",
-    "lock wait timeout",
-    "lock timeout",
+def _says(error: DBAPIError, parts: Iterable[str]) -> bool:
+    words = _words_of(error).lower()
+    return any(re.search(part, words) for part in parts)
+
+
+def _words_of(error: DBAPIError) -> str:
+    return str(error.orig).splitlines()[0] if str(error.orig) else type(error.orig).__name__
+
+
+_NO_TABLE = (
+    r"no such (table|column)",
+    r"table .* doesn't exist",
+    r"unknown column",
+    r"(relation|column) .* does not exist",
 )
+_ROLLED_BACK = ("could not serialize", "deadlock", "has changed since last read")
+"""Ended at once to let another transaction through: the next try may well succeed."""
+_WAITED_IN_VAIN = ("lock wait timeout", "lock timeout")

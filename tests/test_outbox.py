@@ -549,6 +549,14 @@ def test_a_database_that_is_away_says_so_and_nothing_is_lost(tmp_path: Path) -> 
         host.close()
 
 
+def test_the_wrong_name_of_a_database_is_not_one_without_tables(
+    make_app: MakeApp, postgres_url: str
+) -> None:
+    app = make_app(SMTP_ADMIN_DATABASE_URI=f"{postgres_url}_elsewhere")
+    with app.app_context(), pytest.raises(OutboxUnavailable, match="that its address is right"):
+        send()
+
+
 def test_a_full_database_says_so_and_nothing_is_lost(make_app: MakeApp, tmp_path: Path) -> None:
     app = make_app(SMTP_ADMIN_DATABASE_URI=f"sqlite:///{tmp_path / 'full.sqlite'}")
     with app.app_context():

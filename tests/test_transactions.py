@@ -20,15 +20,18 @@ from flask import Flask
 from flask_mail import Message
 from flask_sqlalchemy import SQLAlchemy
 
-from flask_smtp_admin import signals
+from flask_smtp_admin import OutboxMessage, signals
 from flask_smtp_admin.database import explained
 from flask_smtp_admin.errors import MessageError, OutboxUnavailable
 from flask_smtp_admin.host_database import changes_data, holds_writes, watch
 from tests.apps import Host, core_of
+from tests.rows import a_connection, add
+from tests.waiting import wait_until
 
 
-def send(host: Host, subject: str = "Hello", **options: Any) -> None:
-    host.smtp_admin.send(Message(subject, recipients=["ada@example.org"], body="x"), **options)
+def send(host: Host, subject: str = "Hello", **options: Any) -> OutboxMessage:
+    message = Message(subject, recipients=["ada@example.org"], body="x")
+    return host.smtp_admin.send(message, **options)
 
 
 def assert_left_at_once(host: Host, *subjects: str) -> None:
@@ -882,6 +885,43 @@ def test_transactions_that_collide_are_told_to_try_again(postgres_url: str, tmp_
                 session.execute(update)
             assert "room on its disk" not in str(caught.value)
             session.rollback()
+    finally:
+        host.close()
+
+
+def test_a_request_need_not_know_of_a_deadlock(postgres_url: str, tmp_path: Path) -> None:
+    """The request waits for our lock on the connection, and we for its key: PostgreSQL ends one."""
+    host = Host(tmp_path / "instance", postgres_url)
+    lock = sa.text("SELECT id FROM smtp_admin_connection FOR UPDATE")
+    insert = sa.text(
+        "INSERT INTO smtp_admin_message SELECT (jsonb_populate_record(one, jsonb_build_object("
+        "'id', 0, 'idempotency_key', 'wanted'))).* FROM smtp_admin_message AS one"
+    )
+    waiting = sa.text("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
+
+    def count(engine: sa.Engine, query: sa.TextClause) -> int:
+        with engine.connect() as connection:
+            return int(connection.scalar(query) or 0)
+
+    def send_ours() -> OutboxMessage:
+        with context(host):
+            return send(host, connection="Main", idempotency_key="wanted")
+
+    try:
+        with context(host):
+            engine = host.db.engine
+            add(engine, a_connection("Main"))
+            send(host)
+        with ThreadPoolExecutor(1) as threads:
+            with engine.connect() as ours:
+                ours.execute(lock)
+                sent = threads.submit(send_ours)
+                wait_until(lambda: count(engine, waiting), what="the request to wait for the lock")
+                ours.execute(insert)  # goes on once the request's transaction was ended
+                assert not sent.done()
+                ours.rollback()
+            assert not sent.result().duplicate
+        assert len(host.stored()) == 2
     finally:
         host.close()
 

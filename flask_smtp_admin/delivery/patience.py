@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 
 from ..bulk import Runs
-from ..database import Database
+from ..database import Collision, Database
 from ..errors import OutboxUnavailable
 from .crew import Crew
 from .lease import Lease
@@ -24,10 +24,10 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 C = TypeVar("C", bound=Runs)
 
-AGAIN_AFTER = 0.5
-"""Seconds between tries while the database is away."""
-CLAIM_TRIES = 2
-"""A database may end a transaction to let another one through; nothing is lost by claiming later."""
+AGAIN_AFTER, SOON = 0.5, 0.02
+"""Seconds between tries while the database is away, and when another transaction was in the way."""
+CLAIM_TRIES, COLLISIONS = 2, 10
+"""How often something is tried on a database that is away, and while others are in the way."""
 
 
 class Patience:
@@ -75,7 +75,7 @@ class Patience:
     def pause(self, error: OutboxUnavailable) -> None:
         """Say that it will be tried again, and wait."""
         logger.warning("The database did not take it, trying again: %s", error)
-        self.crew.sleep(AGAIN_AFTER)
+        self.crew.sleep(SOON if isinstance(error, Collision) else AGAIN_AFTER)
 
     def _once(self, write: Callable[[], AbstractContextManager[C]], act: Callable[[C], T]) -> T:
         with write() as connection:
@@ -86,18 +86,23 @@ class Patience:
         self,
         write: Callable[[], AbstractContextManager[C]],
         act: Callable[[C], T],
-        may_go_on: Callable[[], bool],
+        may_go_on: Callable[[OutboxUnavailable], bool],
     ) -> T:
         while True:
             try:
                 return self._once(write, act)
             except OutboxUnavailable as error:
-                if not may_go_on():
+                if not may_go_on(error):
                     raise
                 self.pause(error)
 
 
-def _a_few_times() -> Callable[[], bool]:
+def _a_few_times() -> Callable[[OutboxUnavailable], bool]:
     """Return what says ``True`` until the last of the tries."""
-    left = iter(range(CLAIM_TRIES - 1))
-    return lambda: next(left, None) is not None
+    away, in_the_way = iter(range(CLAIM_TRIES - 1)), iter(range(COLLISIONS - 1))
+
+    def may_go_on(error: OutboxUnavailable) -> bool:
+        left = in_the_way if isinstance(error, Collision) else away
+        return next(left, None) is not None
+
+    return may_go_on

@@ -10,6 +10,7 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
+from flask_smtp_admin.database import Collision
 from flask_smtp_admin.delivery import patience
 from flask_smtp_admin.delivery.crew import Crew
 from flask_smtp_admin.delivery.lease import Lease
@@ -34,6 +35,22 @@ def test_claiming_is_tried_a_few_times(bench: Bench, monkeypatch: pytest.MonkeyP
         with pytest.raises(OutboxUnavailable):
             act(fail)
     assert len(tries) == 2 * patience.CLAIM_TRIES
+
+
+def test_claiming_is_tried_more_often_when_others_are_in_the_way(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(patience, "SOON", 0)
+    monkeypatch.setattr(patience, "AGAIN_AFTER", 0)
+    tries: list[int] = []
+
+    def fail(_: object) -> None:
+        tries.append(1)
+        raise Collision("in the way") if len(tries) > 1 else OutboxUnavailable("away")
+
+    with pytest.raises(Collision):
+        Patience(bench.core.database, Crew(list))(fail)
+    assert len(tries) == patience.CLAIM_TRIES - 1 + patience.COLLISIONS
 
 
 def test_what_is_known_is_tried_until_the_lease_ends(
