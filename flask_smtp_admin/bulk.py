@@ -116,9 +116,9 @@ class Bulk:
         return connection.exec_driver_sql(words, compiled.ready(row))
 
     def _in_other_words(self, words: str) -> str:
-        """Return a statement that differs whenever there were four times as many runs as before."""
+        """Return a statement that differs whenever there were eight times as many runs as before."""
         self._runs += 1
-        return f"{words} /* {self._runs.bit_length() // 2} */"
+        return f"{words} /* {self._runs.bit_length() // 3} */"
 
     def _for(self, dialect: Dialect) -> _Compiled:
         key = f"{dialect.name}+{dialect.driver}"

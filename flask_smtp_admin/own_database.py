@@ -65,7 +65,8 @@ def _server_engine(url: sa.URL) -> sa.Engine:
     half a message.
     """
     sees = url.get_driver_name() == "psycopg" and hasattr(select, "poll")
-    engine = sa.create_engine(url, pool_pre_ping=not sees)
+    # The last one used comes first: it has the plans of what is asked again and again.
+    engine = sa.create_engine(url, pool_pre_ping=not sees, pool_use_lifo=True)
     if sees:
         sa.event.listen(engine, "checkout", partial(_ask_when_in_doubt, engine.dialect))
     return engine

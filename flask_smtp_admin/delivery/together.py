@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, OperationalError
@@ -19,6 +18,7 @@ from sqlalchemy.sql.selectable import TableValuedAlias
 
 from ..bulk import Bulk, Runs, is_among
 from ..models import Attempt, AttemptStatus, Connection, Message, Recipient, Status
+from ..models.states import FINAL
 from . import record
 from .record import Begin, Contested, Done
 
@@ -30,30 +30,31 @@ def is_possible(dialect: sa.Dialect) -> bool:
     return dialect.name == "postgresql"
 
 
-@dataclass(frozen=True)
-class Rows:
-    """What is written for one lane: rows as JSON, without the brackets around them; and of which."""
+class Rows(NamedTuple):
+    """What is written for one lane: its row and those of recipients, as JSON; and which they are."""
 
     done: int | None
     begin: int | None
     told: tuple[int, ...]
-    outcome: str
-    end: str
+    lane: str
     recipients: str
-    mark: str
 
 
 def rows_of(done: Done | None, begin: Begin | None, now: datetime) -> Rows:
     """Make the rows of an outcome, and of a message to be marked as in flight."""
-    told = record.recipient_rows(done, now) if done is not None else []
+    lane: dict[str, object] = {}
+    told: list[dict[str, object]] = []
+    if done is not None:
+        lane |= _outcome(done, now)
+        told = record.recipient_rows(done, now)
+    if begin is not None:
+        lane |= _mark(begin, now)
     return Rows(
         done=None if done is None else done.message.id,
         begin=None if begin is None else begin.message.id,
         told=tuple([outcome.id for outcome in done.decision.recipients] if done else ()),
-        outcome="" if done is None else _json(record.outcome_row(done, now)),
-        end="" if done is None else _json(record.end_row(done, now, mine=True)),
-        recipients=",".join(map(_json, told)),
-        mark="" if begin is None else _json(_begin_row(begin, now)),
+        lane=_json(lane),
+        recipients=_json(told)[1:-1],
     )
 
 
@@ -66,10 +67,8 @@ def write(connection: Runs, lanes: Sequence[Rows]) -> None:
     dones = [rows.done for rows in lanes if rows.done is not None]
     begins = [rows.begin for rows in lanes if rows.begin is not None]
     values = {
-        "outcomes": _listed(rows.outcome for rows in lanes),
-        "ends": _listed(rows.end for rows in lanes),
+        "lanes": _listed(rows.lane for rows in lanes),
         "recipients": _listed(rows.recipients for rows in lanes),
-        "begins": _listed(rows.mark for rows in lanes),
         "done_ids": dones,
         "recipient_ids": [number for rows in lanes for number in rows.told],
         "begin_ids": begins,
@@ -85,12 +84,29 @@ def write(connection: Runs, lanes: Sequence[Rows]) -> None:
         raise Contested from error
 
 
-def _begin_row(one: Begin, now: datetime) -> dict[str, object]:
+def _outcome(done: Done, now: datetime) -> dict[str, object]:
+    message, decision = done.message, done.decision
     return {
-        **record.attempt_row(one, now),
-        "status": AttemptStatus.IN_PROGRESS,
-        "lease_token": one.message.lease_token,
-        "then": one.carrier.updated_at,
+        **record.end_row(done, now, mine=True),
+        "outcome": decision.status,
+        "is_final": decision.status in FINAL,
+        "attempts_count": message.attempts_count + int(decision.counted),
+        "last_attempt_at": done.started_at,
+        "due_at": decision.due_at,
+    }
+
+
+def _mark(begin: Begin, now: datetime) -> dict[str, object]:
+    message, carrier = begin.message, begin.carrier
+    return {
+        "next": message.id,
+        "next_token": message.lease_token,
+        "recipient": message.recipients[0].address.lower(),
+        "recipient_count": len(message.recipients),
+        "started_at": now,
+        "worker": begin.worker,
+        "connection_id": carrier.id,
+        "then": carrier.updated_at,
     }
 
 
@@ -122,61 +138,85 @@ def _lease_of(model: type[Message]) -> sa.ColumnElement[str]:
     return sa.func.coalesce(model.lease_token, sa.literal_column("''"))
 
 
-def _settled() -> sa.CTE:
-    new = {
-        "status": _WORDS,
-        "attempts_count": _NUMBER,
-        "last_attempt_at": _TIME,
-        "finished_at": _TIME,
-        "last_stage": _WORDS,
-        "last_code": _NUMBER,
-        "last_enhanced": _WORDS,
-        "last_reply": _WORDS,
-        "reason": _WORDS,
-    }
-    rows = _rows("outcomes", message=_NUMBER, token=_WORDS, due_at=_TIME, **new)
+def _lanes() -> sa.CTE:
+    """Return what the lanes want written, a row each; of what one does not want, there is nothing."""
+    rows = _rows(
+        "lanes",
+        # the message that was sent, and its attempt
+        message=_NUMBER,
+        token=_WORDS,
+        outcome=_WORDS,
+        is_final=_YES,
+        due_at=_TIME,
+        attempts_count=_NUMBER,
+        last_attempt_at=_TIME,
+        **_END,
+        # the one that is next
+        next=_NUMBER,
+        next_token=_WORDS,
+        recipient=_WORDS,
+        recipient_count=_NUMBER,
+        started_at=_TIME,
+        worker=_WORDS,
+        connection_id=_NUMBER,
+        then=_TIME,
+    )
+    return sa.select(rows).cte("wanted")
+
+
+_END: dict[str, Any] = {
+    "status": _WORDS,
+    "counted": _YES,
+    "finished_at": _TIME,
+    "milliseconds": _NUMBER,
+    "stage": _WORDS,
+    "smtp_code": _NUMBER,
+    "enhanced_code": _WORDS,
+    "reply": _WORDS,
+    "reason": _WORDS,
+    "advice": _WORDS,
+    "tls": _WORDS,
+    "dialogue": _WORDS,
+}
+"""Columns of an attempt that has ended."""
+
+
+def _settled(lanes: sa.CTE) -> sa.CTE:
     return (
         sa.update(Message)
         .where(
-            Message.id == rows.c.message,
+            Message.id == lanes.c.message,
             is_among(Message.id, "done_ids"),
-            _lease_of(Message) == rows.c.token,
+            _lease_of(Message) == lanes.c.token,
             Message.status == sa.bindparam("sending", type_=Message.status.type),
         )
         .values(
+            status=lanes.c.outcome,
             lease_until=sa.null(),
-            due_at=sa.func.coalesce(rows.c.due_at, Message.due_at),
-            **{name: rows.c[name] for name in new},
+            due_at=sa.func.coalesce(lanes.c.due_at, Message.due_at),
+            attempts_count=lanes.c.attempts_count,
+            last_attempt_at=lanes.c.last_attempt_at,
+            finished_at=sa.case((lanes.c.is_final, lanes.c.finished_at)),
+            last_stage=lanes.c.stage,
+            last_code=lanes.c.smtp_code,
+            last_enhanced=lanes.c.enhanced_code,
+            last_reply=lanes.c.reply,
+            reason=lanes.c.reason,
         )
         .returning(Message.id)
         .cte("settled")
     )
 
 
-def _finished() -> sa.CTE:
-    new = {
-        "status": _WORDS,
-        "counted": _YES,
-        "finished_at": _TIME,
-        "milliseconds": _NUMBER,
-        "stage": _WORDS,
-        "smtp_code": _NUMBER,
-        "enhanced_code": _WORDS,
-        "reply": _WORDS,
-        "reason": _WORDS,
-        "advice": _WORDS,
-        "tls": _WORDS,
-        "dialogue": _WORDS,
-    }
-    rows = _rows("ends", message=_NUMBER, token=_WORDS, **new)
+def _finished(lanes: sa.CTE) -> sa.CTE:
     return (
         sa.update(Attempt)
         .where(
-            Attempt.message_id == rows.c.message,
+            Attempt.message_id == lanes.c.message,
             is_among(Attempt.message_id, "done_ids"),
-            Attempt.lease_token == rows.c.token,
+            Attempt.lease_token == lanes.c.token,
         )
-        .values({name: rows.c[name] for name in new})
+        .values({name: lanes.c[name] for name in _END})
         .returning(Attempt.id)
         .cte("finished")
     )
@@ -200,56 +240,44 @@ def _recipients() -> sa.CTE:
     )
 
 
-def _begun() -> sa.CTE:
-    given = {
-        "connection": _WORDS,
-        "host": _WORDS,
-        "port": _NUMBER,
-        "encryption": _WORDS,
-        "use_auth": _YES,
-        "counted": _YES,
-        "recipient": _WORDS,
-        "recipient_count": _NUMBER,
-        "status": _WORDS,
-        "started_at": _TIME,
-        "worker": _WORDS,
-        "lease_token": _WORDS,
+def _begun(lanes: sa.CTE) -> sa.CTE:
+    columns = {
+        "message_id": Message.id,
+        "connection_id": Connection.id,
+        # As it is in the carrier: it has not been changed since.
+        "connection": Connection.caption,
+        "host": Connection.host,
+        "port": Connection.port,
+        "encryption": Connection.encryption,
+        "use_auth": Connection.use_auth,
+        "number": Message.attempts_count + sa.literal_column("1"),
+        "counted": sa.false(),
+        "sender": Message.sender,
+        "recipient": lanes.c.recipient,
+        "recipient_count": lanes.c.recipient_count,
+        "subject": Message.subject,
+        "subject_key": Message.subject_key,
+        "detour": Message.detour,
+        "status": sa.literal_column(f"'{AttemptStatus.IN_PROGRESS}'"),
+        "started_at": lanes.c.started_at,
+        "worker": lanes.c.worker,
+        "lease_token": lanes.c.next_token,
     }
-    rows = _rows("begins", message=_NUMBER, connection_id=_NUMBER, then=_TIME, **given)
     # Locked, so that a sweep that is just taking the message back either sees the mark or comes first.
     mine = (
-        sa.select(
-            Message.id,
-            Connection.id,
-            Message.attempts_count + sa.literal_column("1"),
-            Message.sender,
-            Message.subject,
-            Message.subject_key,
-            Message.detour,
-            *(rows.c[name] for name in given),
-        )
+        sa.select(*columns.values())
         .where(
-            Message.id == rows.c.message,
+            Message.id == lanes.c.next,
             is_among(Message.id, "begin_ids"),
-            _lease_of(Message) == rows.c.lease_token,
+            _lease_of(Message) == lanes.c.next_token,
             Message.status == sa.bindparam("sending", type_=Message.status.type),
-            Connection.id == rows.c.connection_id,
-            Connection.updated_at == rows.c.then,
+            Connection.id == lanes.c.connection_id,
+            Connection.updated_at == lanes.c.then,
             Connection.enabled,
         )
         .with_for_update(of=Message)
     )
-    names = (
-        "message_id",
-        "connection_id",
-        "number",
-        "sender",
-        "subject",
-        "subject_key",
-        "detour",
-        *given,
-    )
-    insert = sa.insert(Attempt).from_select(names, mine, include_defaults=False)
+    insert = sa.insert(Attempt).from_select(list(columns), mine, include_defaults=False)
     return insert.returning(Attempt.id).cte("begun")
 
 
@@ -259,13 +287,14 @@ def _count(of: sa.CTE) -> sa.ScalarSelect[int]:
 
 def _everything() -> sa.Select[Any]:
     """Return the statement. It divides by zero, and so writes nothing, unless all is as expected."""
-    settled, begun = _settled(), _begun()
+    lanes = _lanes()
+    settled, begun = _settled(lanes), _begun(lanes)
     is_as_expected = sa.and_(
         _count(settled) == sa.bindparam("settled", type_=_NUMBER),
         _count(begun) == sa.bindparam("begun", type_=_NUMBER),
     )
     return sa.select(sa.literal_column("1").op("/")(sa.cast(is_as_expected, sa.Integer))).add_cte(
-        _finished(), _recipients()
+        _finished(lanes), _recipients()
     )
 
 
