@@ -15,7 +15,7 @@ from ..smtp import Outcome, RecipientResult, Scope, Stage, Transaction, Verdict
 from .claim import Claimed, ClaimedRecipient
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class RecipientOutcome:
     """What is written for one recipient."""
 
@@ -27,7 +27,7 @@ class RecipientOutcome:
     reply: str | None
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Decision:
     """What is written for the message, its recipients and the attempt.
 

@@ -26,7 +26,7 @@ from .supply import Leaving
 from .together import Rows
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Entry:
     """What one lane wants written.
 

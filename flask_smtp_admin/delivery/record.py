@@ -65,7 +65,7 @@ class Carrier:
         )
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Report:
     """What the session has to say of an attempt besides its outcome."""
 
@@ -76,7 +76,7 @@ class Report:
     tls: TlsFacts | None
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Done:
     """A message that was tried, when that began, and what is to be written of it."""
 
@@ -112,7 +112,7 @@ _CURRENT = Bulk(
 # --- before a message is sent --------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Begin:
     """A message that is about to be sent."""
 

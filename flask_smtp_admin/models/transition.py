@@ -13,6 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from ..bulk import Bulk, Runs, is_among
+from ..bulk import numbers as array_of
 from .message import Message
 from .states import TRANSITIONS, Status
 
@@ -102,6 +103,6 @@ def take(connection: Runs, numbers: Iterable[int], token: str, until: datetime) 
     """Put queued messages under a lease, to be sent; one that somebody else has stays as it is."""
     same = {"queued": Status.QUEUED, "sending": Status.SENDING, "token": token, "until": until}
     if connection.dialect.name == "postgresql":  # each row would be a question of its own there
-        _TAKE_ALL.run(connection, [{"messages": list(numbers), **same}])
+        _TAKE_ALL.run(connection, [{"messages": array_of(numbers), **same}])
     else:
         _TAKE.run(connection, [{"message": number, **same} for number in numbers])
