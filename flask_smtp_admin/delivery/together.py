@@ -117,7 +117,7 @@ def _mark(begin: Begin, now: datetime) -> dict[str, object]:
     }
 
 
-_json = json.JSONEncoder(default=datetime.isoformat).encode
+_json = json.JSONEncoder(default=datetime.isoformat, separators=(",", ":")).encode
 
 
 def _listed(rows: Iterable[str]) -> str:
