@@ -39,7 +39,8 @@ WriteAll = Callable[[Sequence[Wish]], Sequence[Answer | BaseException]]
 """Writes what several lanes want and returns an answer for each; an error is raised in its lane."""
 
 GATHER_SECONDS = 0.001
-"""How long the first lanes that want something written wait for others, if those are many."""
+"""How long the first lanes that want something written wait for others, if those are many and could
+not go on meanwhile."""
 
 _FOREVER = math.inf
 
@@ -281,9 +282,10 @@ class Crew(Generic[Wish, Answer]):
         if shift.errands and shift.clerk is None:
             self._send_clerk(shift, lambda: self._run_errands(shift))
         elif shift.wishes and shift.clerk is None:
-            # What is written together costs little more than one alone.
-            are_most = 2 * len(shift.wishes) >= len(shift.lanes)
-            if are_most or not self._look(shift, GATHER_SECONDS):
+            # What is written together costs little more than one alone. Where lanes go on while it
+            # is written, who comes too late for it loses little either.
+            are_enough = shift.overlaps or 2 * len(shift.wishes) >= len(shift.lanes)
+            if are_enough or not self._look(shift, GATHER_SECONDS):
                 self._write(shift)
         elif shift.lanes:
             self._look(shift, shift.next_timer - time.monotonic())
