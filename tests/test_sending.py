@@ -81,7 +81,7 @@ def test_bcc_gets_it_and_nobody_reads_it(posting: Flask, catchall: CatchAll, kin
     (caught,) = catchall.messages
     assert caught.recipients == ("ada@example.org", "secret@example.org")
     assert b"secret" not in caught.content.lower()
-    assert b"bcc" not in caught.content.lower()
+    assert b"bcc:" not in caught.content.lower()
 
 
 def test_every_try_sends_the_same_bytes(posting: Flask, catchall: CatchAll) -> None:

@@ -270,7 +270,7 @@ def test_bcc_is_in_the_envelope_alone() -> None:
         ("s@example.test", "bcc", ""),
     ]
     assert b"s@example" not in frozen.content
-    assert b"bcc" not in frozen.content.lower()
+    assert b"bcc:" not in frozen.content.lower()
 
 
 def test_a_recipient_is_named_once_whatever_the_case_of_the_domain() -> None:
