@@ -273,20 +273,17 @@ class Sending:
         self.stage = Stage.BODY
         content = dot_stuffed(self._envelope.content)
         last = max(0, len(content) - 1) // PIECE_BYTES * PIECE_BYTES
-        timeout = self._talk.endpoint.reply_timeout
         try:
             if last:
-                self._talk.wire.write(content[:last], timeout)
+                self._talk.wire.write(content[:last], self._talk.endpoint.reply_timeout)
             if not self._may_finish():
                 return
-            following = self._then.offer() if self._then is not None else b""
-            self._talk.wire.write(content[last:] + b".\r\n" + following, timeout)
+            is_whole = self._finish(content[last:] + b".\r\n")
         except FailureMet:
             # A server that goes away in the middle has often said why.
             if self._take_early_reply():
                 return
             raise
-        self._dot_written = True
         self._talk.dialogue.note(
             "C", f"… {len(self._envelope.content):,} bytes of message and the final dot", Stage.BODY
         )
@@ -295,7 +292,23 @@ class Sending:
         self._decide(verdict, reply)
         # Something after the reply is a reply to nothing: every later one would be off by one.
         unasked = self._then is None and self._talk.wire.buffered
-        self.in_step = not (verdict.reconnect or unasked)
+        self.in_step = is_whole and not (verdict.reconnect or unasked)
+
+    def _finish(self, rest: bytes) -> bool:
+        """Write the end of the message and what follows it; ``False``: the latter not wholly."""
+        following = self._then.offer() if self._then is not None else b""
+        wire = self._talk.wire
+        dot_at = wire.written + len(rest)
+        try:
+            wire.write(rest + following, self._talk.endpoint.reply_timeout)
+        except FailureMet:
+            self._dot_written = wire.written >= dot_at
+            # The server has the message then, and its reply is the one that counts.
+            if not self._dot_written:
+                raise
+            return False
+        self._dot_written = True
+        return True
 
     def _may_finish(self) -> bool:
         """Whether to write the dot: the server is still listening, and the caller still wants it."""

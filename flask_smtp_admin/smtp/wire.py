@@ -45,6 +45,8 @@ class Wire:
         self._waiter = waiter
         self._buffer = bytearray()
         self.encrypted = False
+        self.written = 0
+        """Bytes that have left so far."""
 
     @property
     def local_address(self) -> str:
@@ -66,7 +68,7 @@ class Wire:
     def write(self, data: bytes, timeout: float) -> None:
         """Write all of *data*; *timeout* (seconds) holds for each piece of 64 KiB.
 
-        When it raises, the last byte of *data* has not left.
+        When it raises, the last byte of *data* has not left; ``written`` tells how many have.
         """
         view = memoryview(data)
         position, until, piece_ends = 0, 0.0, 0
@@ -75,7 +77,9 @@ class Wire:
                 until, piece_ends = self._clock() + timeout, position + PIECE_BYTES
             self._left(until)
             try:
-                position += self._sock.send(view[position : position + PIECE_BYTES])
+                sent = self._sock.send(view[position : position + PIECE_BYTES])
+                position += sent
+                self.written += sent
             except OSError as error:
                 self._wait_out(error, until, to_write=True)
 

@@ -4,10 +4,20 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
-from flask_smtp_admin.smtp import Failure, Outcome, Scope, Session, SessionError, Stage
+from flask_smtp_admin.smtp import (
+    Failure,
+    Outcome,
+    Scope,
+    Session,
+    SessionError,
+    Stage,
+    Transaction,
+)
 from flask_smtp_admin.smtp.auth import MIN_SECRET, secrets_of
 from flask_smtp_admin.smtp.reply import Reply
 from flask_smtp_admin.smtp.sending import Sending
@@ -20,6 +30,7 @@ from tests.servers.scripted import (
     Step,
     identity,
     leaving,
+    reset,
     say,
     self_signed,
     write,
@@ -279,6 +290,70 @@ def test_a_server_that_leaves_after_a_message_has_not_seen_the_next_one() -> Non
         assert not result.accepted
         assert not session.has_offered
         assert not session.usable
+
+
+class UpToTheDot:
+    """A socket that takes what follows a final dot by itself, and only when *may_go_on*."""
+
+    def __init__(self, sock: Any, may_go_on: Callable[[], object]) -> None:
+        self._sock = sock
+        self._may_go_on = may_go_on
+        self._is_past = False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._sock, name)
+
+    def send(self, data: memoryview) -> int:
+        if self._is_past:
+            self._may_go_on()
+        end = bytes(data).find(b"\r\n.\r\n")
+        self._is_past = end >= 0
+        return int(self._sock.send(data[: end + 5] if self._is_past else data))
+
+
+def cut_off_behind_the_dot(server: ScriptedServer, *replies: str) -> Transaction:
+    """Send a message, whose server says *replies* to its dot and goes before it is offered the next."""
+    peers: list[Peer] = []
+
+    def answer_and_go(peer: Peer) -> None:
+        for reply in replies:
+            peer.say(reply)
+        peers.append(peer)
+        reset(peer)
+
+    def is_gone() -> bool:
+        return bool(peers) and peers[0].sock.fileno() < 0
+
+    server.on(Step.DOT, answer_and_go)
+    session = opened(server)
+    assert session._wire is not None
+    narrow: Any = UpToTheDot(session._wire._sock, lambda: wait_until(is_gone))
+    session._wire._sock = narrow
+    result = session.send(envelope(), then=envelope("c@example.test"))
+    assert not session.has_offered
+    assert not result.usable
+    return result
+
+
+def test_a_message_may_have_been_taken_when_the_link_breaks_behind_its_dot() -> None:
+    with ScriptedServer() as server:
+        result = cut_off_behind_the_dot(server)
+        assert not result.accepted
+        assert result.verdict.uncertain
+
+
+@pytest.mark.parametrize(
+    ("reply", "outcome"),
+    [("250 2.0.0 taken", Outcome.ACCEPTED), ("554 5.7.1 never", Outcome.PERMANENT)],
+)
+def test_a_reply_to_the_dot_counts_though_the_link_broke_behind_it(
+    reply: str, outcome: Outcome
+) -> None:
+    with ScriptedServer() as server:
+        result = cut_off_behind_the_dot(server, reply)
+        assert result.verdict.outcome is outcome
+        assert result.stage is Stage.BODY
+        assert str(result.reply) == reply
 
 
 # ---------------------------------------------------------------- what we stumble over
