@@ -102,12 +102,12 @@ class DriverSession(Session):
             )
         self.transactions += 1
         try:
-            reply = Reply(250, (self._said_by_host(envelope),))
+            reply = _reply(250, self._said_by_host(envelope))
         except DeliveryRefused as refusal:
-            reply = Reply(refusal.code, (str(refusal),))
+            reply = _reply(refusal.code, str(refusal))
         except Exception as error:
             logger.exception("A driver raised an exception.")
-            reply = Reply(451, (f"The driver raised {type(error).__name__}: {error}",))
+            reply = _reply(451, f"The driver raised {type(error).__name__}: {error}")
         return self._outcome(envelope, reply, False)
 
     def _said_by_host(self, envelope: Envelope) -> str:
@@ -140,6 +140,12 @@ class DriverSession(Session):
     def dialogue_since(self, mark: int = 0) -> tuple[Line, ...]:
         """Return what the driver answered."""
         return self._said
+
+
+def _reply(code: int, words: str) -> Reply:
+    """Return the host's words, made as harmless as a server's: no database takes all of them."""
+    lines = words.splitlines() or [""]
+    return Reply.from_wire(code, [line.encode("utf-8", "backslashreplace") for line in lines])
 
 
 def probe_driver(

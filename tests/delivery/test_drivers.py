@@ -67,6 +67,31 @@ def test_a_refusal_and_an_exception_of_a_driver_mean_never_and_later(
     assert "the disk is full" in str(bench.message(broken).last_reply)
 
 
+@pytest.mark.parametrize("words", ["nul \0", "half a letter \udc00", "two\nlines"])
+def test_words_that_no_database_takes_cost_no_message(
+    each_bench: Bench, catchall: CatchAll, words: str
+) -> None:
+    delivered: list[str] = []
+
+    @SMTPAdmin().driver("file")
+    def say(envelope: Envelope, settings: Endpoint) -> str:
+        delivered.extend(envelope.recipients)
+        if "nosuch" in envelope.recipients[0]:
+            raise DeliveryRefused(550, words)
+        return words
+
+    by_file(each_bench, catchall)
+    sent = each_bench.send("ada@example.org")
+    refused, after = each_bench.send("nosuch@example.org"), each_bench.send("bob@example.org")
+    each_bench.work()
+    assert sorted(delivered) == ["ada@example.org", "bob@example.org", "nosuch@example.org"]
+    for number, status, said in ((sent, "sent", 250), (refused, "failed", 550), (after, "sent", 250)):
+        message = each_bench.message(number)
+        assert (message.status, message.crash_count, message.last_code) == (status, 0, said)
+        [attempt] = each_bench.attempts(number)
+        assert len(attempt.dialogue.splitlines()) == 1
+
+
 def test_a_driver_that_nobody_registers_keeps_the_messages_and_says_so(
     bench: Bench, catchall: CatchAll
 ) -> None:
