@@ -132,7 +132,7 @@ class Bulk:
 
 
 def is_among(column: InstrumentedAttribute[Any], parameter: str) -> ColumnElement[bool]:
-    """Return the condition that a column is one of the :func:`numbers` of a parameter, on PostgreSQL."""
+    """Return the condition that a column is one of the numbers of an :func:`array_of`, on PostgreSQL."""
     # By way of a subquery, the server does not see how many numbers there are. It would take a plan
     # for so many to be better than one for any, and plan each time, which costs half of the rest.
     array = ARRAY(BigInteger())
@@ -141,10 +141,10 @@ def is_among(column: InstrumentedAttribute[Any], parameter: str) -> ColumnElemen
     return is_one
 
 
-def numbers(of: Iterable[int]) -> str:
+def array_of(numbers: Iterable[int]) -> str:
     """Return the value of a parameter of :func:`is_among`, in PostgreSQL's words for an array."""
     # The driver's own way from a list takes several times as long.
-    return f"{{{','.join(map(str, of))}}}"
+    return f"{{{','.join(map(str, numbers))}}}"
 
 
 def _compile(statement: ClauseElement, dialect: Dialect) -> _Compiled:

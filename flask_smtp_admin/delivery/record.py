@@ -187,20 +187,28 @@ def attempt_row(one: Begin, now: datetime) -> dict[str, object]:
     message, carrier = one.message, one.carrier
     endpoint = carrier.endpoint
     return {
+        **mark_row(one, now),
         "message": message.id,
         "claim": message.lease_token,
         "token": message.lease_token,
         "sending": Status.SENDING,
-        "connection_id": carrier.id,
         "connection": carrier.caption,
         "host": endpoint.host,
         "port": endpoint.port,
         "encryption": endpoint.encryption,
         "use_auth": endpoint.use_auth,
         "counted": False,
-        "recipient": message.recipients[0].address.lower(),
-        "recipient_count": len(message.recipients),
         "in_progress": AttemptStatus.IN_PROGRESS,
+    }
+
+
+def mark_row(one: Begin, now: datetime) -> dict[str, object]:
+    """Return what of an attempt that begins is its own, whatever way it is written."""
+    recipients = one.message.recipients
+    return {
+        "connection_id": one.carrier.id,
+        "recipient": recipients[0].address.lower(),
+        "recipient_count": len(recipients),
         "started_at": now,
         "worker": one.worker,
     }
@@ -246,18 +254,25 @@ def outcome_row(done: Done, now: datetime) -> dict[str, object]:
     message, decision, report = done.message, done.decision, done.report
     reply = report.reply
     return {
+        **progress_row(done),
         "message": message.id,
         "token": message.lease_token,
         "status": decision.status,
-        "due_at": decision.due_at,
-        "attempts_count": message.attempts_count + int(decision.counted),
-        "last_attempt_at": done.started_at,
         "finished_at": now if decision.status in FINAL else None,
         "last_stage": report.stage.value,
         "last_code": reply.code if reply else None,
         "last_enhanced": reply.enhanced if reply else None,
         "last_reply": str(reply)[:MAX_REPLY] if reply else None,
         "reason": decision.reason[:MAX_REPLY],
+    }
+
+
+def progress_row(done: Done) -> dict[str, object]:
+    """Return how far the message has come, whatever way it is written."""
+    return {
+        "due_at": done.decision.due_at,
+        "attempts_count": done.message.attempts_count + int(done.decision.counted),
+        "last_attempt_at": done.started_at,
     }
 
 

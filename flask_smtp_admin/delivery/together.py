@@ -17,7 +17,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.orm import aliased
 from sqlalchemy.types import TypeEngine
 
-from ..bulk import Bulk, Runs, is_among, numbers
+from ..bulk import Bulk, Runs, array_of, is_among
 from ..models import Attempt, AttemptStatus, Connection, Message, Recipient, Status
 from ..models.states import FINAL
 from . import record
@@ -76,9 +76,9 @@ def write(connection: Runs, lanes: Sequence[Rows]) -> None:
     values = {
         "lanes": _listed(rows.lane for rows in lanes),
         "recipients": _listed(rows.recipients for rows in lanes),
-        "done_ids": numbers(dones),
-        "recipient_ids": numbers(number for rows in lanes for number in rows.told),
-        "begin_ids": numbers(begins),
+        "done_ids": array_of(dones),
+        "recipient_ids": array_of(number for rows in lanes for number in rows.told),
+        "begin_ids": array_of(begins),
         "settled": len(dones),
         "begun": len(begins),
         "sending": Status.SENDING,
@@ -92,28 +92,21 @@ def write(connection: Runs, lanes: Sequence[Rows]) -> None:
 
 
 def _outcome(done: Done, now: datetime) -> dict[str, object]:
-    message, decision = done.message, done.decision
+    status = done.decision.status
     return {
         **record.end_row(done, now, mine=True),
-        "outcome": decision.status,
-        "is_final": decision.status in FINAL,
-        "attempts_count": message.attempts_count + int(decision.counted),
-        "last_attempt_at": done.started_at,
-        "due_at": decision.due_at,
+        **record.progress_row(done),
+        "outcome": status,
+        "is_final": status in FINAL,
     }
 
 
 def _mark(begin: Begin, now: datetime) -> dict[str, object]:
-    message, carrier = begin.message, begin.carrier
     return {
-        "next": message.id,
-        "next_token": message.lease_token,
-        "recipient": message.recipients[0].address.lower(),
-        "recipient_count": len(message.recipients),
-        "started_at": now,
-        "worker": begin.worker,
-        "connection_id": carrier.id,
-        "then": carrier.updated_at,
+        **record.mark_row(begin, now),
+        "next": begin.message.id,
+        "next_token": begin.message.lease_token,
+        "then": begin.carrier.updated_at,
     }
 
 
@@ -127,8 +120,8 @@ def _listed(rows: Iterable[str]) -> str:
 # Which rows they are is said twice, as JSON and as an array: of JSON the planner does not know how
 # many it holds, and would rather look through a table than look each up.
 
-# The statement stays below 4,096 characters, short names and stars included: beyond that, psycopg
-# looks for its parameters anew each time.
+# The statement is kept short, down to its names and stars: beyond 4,096 characters, psycopg looks for
+# its parameters anew each time.
 
 
 def _rows(parameter: str, **columns: str) -> sa.TextualSelect:

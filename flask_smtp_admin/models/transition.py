@@ -12,8 +12,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ..bulk import Bulk, Runs, is_among
-from ..bulk import numbers as array_of
+from ..bulk import Bulk, Runs, array_of, is_among
 from .message import Message
 from .states import TRANSITIONS, Status
 
