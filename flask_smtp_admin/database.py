@@ -9,10 +9,10 @@ from __future__ import annotations
 import re
 import weakref
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from copy import copy
 from datetime import datetime, timedelta, timezone
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import BigInteger, Connection, DateTime, Dialect, Engine, Integer, LargeBinary
 from sqlalchemy.dialects import mysql
@@ -30,6 +30,8 @@ from sqlalchemy.types import TypeDecorator
 from . import direct
 from .direct import Direct, shares_one_connection
 from .errors import OutboxUnavailable
+
+T = TypeVar("T")
 
 BigId = BigInteger().with_variant(Integer(), "sqlite")
 """A 64-bit key; SQLite counts up only columns of its own ``INTEGER``, which is as wide."""
@@ -94,6 +96,21 @@ class UTCDateTime(TypeDecorator[datetime]):
 
 class Collision(OutboxUnavailable):
     """The database ended the transaction to let another one through; it may be tried again."""
+
+
+COLLISIONS = 5
+"""How often a transaction is tried while others are in its way."""
+
+
+def in_the_end(act: Callable[[], T]) -> T:
+    """Run a whole transaction, again when the database ended it to let another one through.
+
+    :raises Collision: each time.
+    """
+    for _ in range(COLLISIONS - 1):
+        with suppress(Collision):
+            return act()
+    return act()
 
 
 class Database:
@@ -301,7 +318,7 @@ def explained() -> Iterator[None]:
     try:
         yield
     except (OperationalError, ProgrammingError, InterfaceError, InternalError) as error:
-        kind = Collision if _says(error, _ROLLED_BACK) else OutboxUnavailable
+        kind = Collision if _was_rolled_back(error) else OutboxUnavailable
         raise kind(explain(error)) from error
     except PoolTimeout as error:
         raise OutboxUnavailable(
@@ -320,7 +337,7 @@ def explain(error: DBAPIError) -> str:
             "'flask db upgrade', or db.create_all(), or 'flask smtp-admin db upgrade' for a "
             f"database of its own. The database said: {words}"
         )
-    if _says(error, _ROLLED_BACK + _WAITED_IN_VAIN):
+    if _was_rolled_back(error) or _says(error, _WAITED_IN_VAIN):
         return (
             "Another transaction was in the way, and the database ended this one. Nothing was "
             f"stored: roll back and try again. The database said: {words}"
@@ -334,6 +351,19 @@ def explain(error: DBAPIError) -> str:
         "The outbox database cannot be used. Check that it runs, that its address is right and "
         f"that there is room on its disk. The database said: {words}"
     )
+
+
+def _was_rolled_back(error: DBAPIError) -> bool:
+    """Tell whether it was ended at once to let another one through: the next try may succeed."""
+    orig = error.orig
+    number = orig.args[0] if orig is not None and orig.args else None
+    return getattr(orig, "sqlstate", None) in _ROLLED_BACK or number in _ROLLED_BACK
+
+
+_ROLLED_BACK = ("40001", "40P01", 1213, 1020)
+"""PostgreSQL's SQLSTATE for a transaction that could not be serialized, and for a deadlock
+(https://www.postgresql.org/docs/current/errcodes-appendix.html); MariaDB's numbers for a deadlock, and
+for a row that has changed since it was read (https://mariadb.com/kb/en/mariadb-error-codes/)."""
 
 
 def _says(error: DBAPIError, parts: Iterable[str]) -> bool:
@@ -351,6 +381,4 @@ _NO_TABLE = (
     r"unknown column",
     r"(relation|column) .* does not exist",
 )
-_ROLLED_BACK = ("could not serialize", "deadlock", "has changed since last read")
-"""Ended at once to let another transaction through: the next try may well succeed."""
 _WAITED_IN_VAIN = ("lock wait timeout", "lock timeout")

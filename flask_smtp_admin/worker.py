@@ -12,23 +12,25 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 
 import sqlalchemy as sa
 
 from .core import Core
+from .database import in_the_end
 from .delivery import breaker, carriers, claim, housekeeping
 from .delivery.clock import SharedClock
 from .delivery.crew import Crew
 from .delivery.journal import Entry, Journal, Written
 from .delivery.lane import Lane
-from .delivery.lease import Clockwork, Leases, Pace
+from .delivery.lease import Clockwork, Lease, Leases, Pace
 from .delivery.overlapping import overlap
 from .delivery.patience import Patience
 from .delivery.presence import Presence
 from .delivery.rack import Rack
 from .delivery.record import Carrier
 from .delivery.supplies import Supplies
-from .delivery.supply import Handed, Place
+from .delivery.supply import Handed, Place, Supply
 from .errors import OutboxUnavailable
 from .models import ConnectionHealth, Message, Status, is_queued
 
@@ -372,27 +374,36 @@ class Worker:
             self._report()
 
     def _report(self) -> None:
+        renewals = [
+            *(partial(self._renew, lease) for lease in self._leases.renewable()),
+            *(partial(self._renew_hold, supply) for supply in self._supplies.open()),
+        ]
+        # Each for itself: what one of them meets must not end what the others hold.
+        for renew in renewals:
+            self._try(partial(in_the_end, renew))
+        self._try(self._free_those_behind_a_slow_one)
+        self._try(lambda: self._presence.sign_in(self._sent_count))
+
+    def _try(self, act: Callable[[], None]) -> None:
         try:
-            self._renew()
-            self._free_those_behind_a_slow_one()
-            self._presence.sign_in(self._sent_count)
+            act()
         except OutboxUnavailable as error:
             logger.warning("The worker cannot report itself: %s", error)
         except Exception:
             # Without a heartbeat the leases would end under the messages in hand.
             logger.exception("The worker could not report itself; it tries again.")
 
-    def _renew(self) -> None:
-        for lease in self._leases.renewable():
-            asked_at = time.monotonic()
-            with self._core.database.write() as connection:
-                until = self._core.database_time(connection) + lease.lasts
-                renewed = claim.renew(connection, lease.token, until)
-            if renewed:
-                lease.renewed(asked_at)
-        for supply in self._supplies.open():
-            with self._core.database.write() as connection:
-                supply.renew_hold(connection)
+    def _renew(self, lease: Lease) -> None:
+        asked_at = time.monotonic()
+        with self._core.database.write() as connection:
+            until = self._core.database_time(connection) + lease.lasts
+            renewed = claim.renew(connection, lease.token, until)
+        if renewed:
+            lease.renewed(asked_at)
+
+    def _renew_hold(self, supply: Supply) -> None:
+        with self._core.database.write() as connection:
+            supply.renew_hold(connection)
 
     def _free_those_behind_a_slow_one(self) -> None:
         """Let others have what waits behind messages that a server takes its time over."""

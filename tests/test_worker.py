@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -16,8 +17,8 @@ import pytest
 import sqlalchemy as sa
 
 from flask_smtp_admin import worker as engine
-from flask_smtp_admin.database import Database
-from flask_smtp_admin.delivery import housekeeping, patience, presence
+from flask_smtp_admin.database import Collision, Database
+from flask_smtp_admin.delivery import claim, housekeeping, patience, presence
 from flask_smtp_admin.delivery.lease import Lease, Leases, Pace
 from flask_smtp_admin.delivery.supply import Supply
 from flask_smtp_admin.errors import OutboxUnavailable
@@ -602,6 +603,25 @@ def test_the_heartbeat_outlives_an_error(bench: Bench, monkeypatch: pytest.Monke
     worker._report()
     worker._report()
     assert len(beats) == 2
+
+
+def test_a_renewal_that_fails_ends_no_other(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    worker = bench.worker()
+    leases = [worker._leases.new() for _ in range(3)]
+    away, in_the_way, last = (lease.token for lease in leases)
+    asked: list[str] = []
+
+    def renew(connection: sa.Connection, token: str, until: Any) -> bool:
+        asked.append(token)
+        if token == away:
+            raise OutboxUnavailable("away")
+        if asked.count(in_the_way) == 1 and token == in_the_way:
+            raise Collision("in the way")
+        return True
+
+    monkeypatch.setattr(claim, "renew", renew)
+    worker._report()
+    assert Counter(asked) == {away: 1, in_the_way: 2, last: 1}
 
 
 def test_a_lease_is_renewed_while_the_server_takes_its_time(bench: Bench) -> None:

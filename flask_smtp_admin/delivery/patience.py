@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 
 from ..bulk import Runs
-from ..database import Collision, Database
+from ..database import COLLISIONS, Collision, Database
 from ..errors import OutboxUnavailable
 from .crew import Crew
 from .lease import Lease
@@ -26,8 +26,8 @@ C = TypeVar("C", bound=Runs)
 
 AGAIN_AFTER, SOON = 0.5, 0.02
 """Seconds between tries while the database is away, and when another transaction was in the way."""
-CLAIM_TRIES, COLLISIONS = 2, 10
-"""How often something is tried on a database that is away, and while others are in the way."""
+CLAIM_TRIES = 2
+"""Nothing is lost by claiming later."""
 
 
 class Patience:

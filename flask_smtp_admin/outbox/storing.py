@@ -17,7 +17,7 @@ from sqlalchemy.exc import IntegrityError
 from .. import routing
 from ..bulk import Runs
 from ..core import Core
-from ..database import Collision, explained
+from ..database import explained, in_the_end
 from ..models import Message, MessageBody, Status
 from ..signals import Event
 from ..smtp import FrozenMessage
@@ -25,9 +25,6 @@ from . import inserting, rows
 from .options import SendOptions
 from .rows import New
 from .whole import KeyTaken, is_small
-
-TRIES = 5
-"""A database may end a transaction to let another one through; the request need not know."""
 
 
 @dataclass(frozen=True)
@@ -105,28 +102,21 @@ def _announce(core: Core, stored: Iterable[tuple[int, New]]) -> None:
 
 def _store_at_once(core: Core, new: Sequence[New], options: SendOptions) -> list[OutboxMessage]:
     """Store messages in a transaction of their own."""
+    single = len(new) == 1 and is_small(new[0])
+
+    def store() -> list[OutboxMessage]:
+        with core.database.write_rows(single=single) as connection:
+            _set_connection(connection, new, options)
+            return _outbox_messages(inserting.insert(connection, new), new)
+
     try:
-        return _stored(core, new, options)
+        return in_the_end(store)
     except (IntegrityError, KeyTaken):
         with core.database.read() as reading:
             known = _by_idempotency_key(reading, options.idempotency_key)
         if known is None:
             raise
         return [known]  # only a single one has a key
-
-
-def _stored(core: Core, new: Sequence[New], options: SendOptions) -> list[OutboxMessage]:
-    single = len(new) == 1 and is_small(new[0])
-    tries_left = TRIES
-    while True:
-        try:
-            with core.database.write_rows(single=single) as connection:
-                _set_connection(connection, new, options)
-                return _outbox_messages(inserting.insert(connection, new), new)
-        except Collision:
-            tries_left -= 1
-            if not tries_left:
-                raise
 
 
 def _store_in_callers(

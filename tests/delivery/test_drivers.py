@@ -85,7 +85,11 @@ def test_words_that_no_database_takes_cost_no_message(
     refused, after = each_bench.send("nosuch@example.org"), each_bench.send("bob@example.org")
     each_bench.work()
     assert sorted(delivered) == ["ada@example.org", "bob@example.org", "nosuch@example.org"]
-    for number, status, said in ((sent, "sent", 250), (refused, "failed", 550), (after, "sent", 250)):
+    for number, status, said in (
+        (sent, "sent", 250),
+        (refused, "failed", 550),
+        (after, "sent", 250),
+    ):
         message = each_bench.message(number)
         assert (message.status, message.crash_count, message.last_code) == (status, 0, said)
         [attempt] = each_bench.attempts(number)

@@ -10,7 +10,7 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
-from flask_smtp_admin.database import Collision
+from flask_smtp_admin.database import COLLISIONS, Collision
 from flask_smtp_admin.delivery import patience
 from flask_smtp_admin.delivery.crew import Crew
 from flask_smtp_admin.delivery.lease import Lease
@@ -50,7 +50,7 @@ def test_claiming_is_tried_more_often_when_others_are_in_the_way(
 
     with pytest.raises(Collision):
         Patience(bench.core.database, Crew(list))(fail)
-    assert len(tries) == patience.CLAIM_TRIES - 1 + patience.COLLISIONS
+    assert len(tries) == patience.CLAIM_TRIES - 1 + COLLISIONS
 
 
 def test_what_is_known_is_tried_until_the_lease_ends(
