@@ -86,12 +86,17 @@ def _spent(
         .where(
             Attempt.connection_id == connection_id,
             Attempt.started_at > since,
-            sa.or_(Attempt.status == AttemptStatus.SUCCESS, Attempt.counted),
+            sa.or_(Attempt.status == AttemptStatus.SUCCESS, Attempt.counted, _was_cut_off()),
         )
         .order_by(Attempt.started_at.desc())
         .limit(limit)
     )
     return list(rows.scalars())
+
+
+def _was_cut_off() -> sa.ColumnElement[bool]:
+    """Return the condition that its worker was gone before the outcome was known."""
+    return sa.and_(Attempt.status == AttemptStatus.FAIL, Attempt.stage.is_(None))
 
 
 def _pause(

@@ -8,6 +8,7 @@ import pytest
 
 from flask_smtp_admin.models import BreakerState
 from tests.delivery.bench import Bench
+from tests.rows import add, an_attempt
 from tests.servers.catchall import CatchAll
 
 
@@ -67,3 +68,18 @@ def test_a_try_that_never_reached_the_server_does_not_count(
     bench.clock.forward(seconds=10)
 
     assert bench.work() == 2
+
+
+def test_a_message_whose_worker_was_killed_counts(bench: Bench, catchall: CatchAll) -> None:
+    connection = bench.connection(catchall, limit_per_hour=2)
+    cut_off = bench.message(bench.send())
+    add(
+        bench.engine,
+        an_attempt(
+            cut_off, connection_id=connection, counted=False, started_at=bench.clock(), stage=None
+        ),
+    )
+    bench.send()
+
+    assert bench.work() == 1
+    assert bench.statuses() == ["sent", "queued"]
