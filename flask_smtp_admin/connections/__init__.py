@@ -5,7 +5,7 @@ Owns everything about a connection that is neither delivery nor a page. Must not
 
 from __future__ import annotations
 
-from .breaker import note_success
+from .breaker import Began, note_success
 from .defaults import from_mail_settings
 from .drivers import DRIVERS, Deliver, register, session_for
 from .health import (
@@ -44,6 +44,7 @@ __all__ = [
     "PRESETS",
     "SECRET_FIELDS",
     "STRICT_RULES",
+    "Began",
     "Checked",
     "Deliver",
     "HealthWords",

@@ -6,6 +6,7 @@ the same. Must not know how a failure counts: that is for delivery, which meets 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
 
 import sqlalchemy as sa
@@ -14,11 +15,30 @@ from flask_smtp_admin import retry
 from flask_smtp_admin.models import BreakerState, ConnectionHealth
 
 
-def note_success(connection: sa.Connection, connection_id: int, now: datetime) -> bool:
-    """Write that the connection works, and tell whether it had been given up on before."""
+@dataclass(frozen=True)
+class Began:
+    """When something began that succeeded.
+
+    :param message: the message. What failed after that is news that is younger than the success.
+    :param lane: the series of messages that it was one of. One that was under way when a server
+        asked for a pause says nothing about when the pause may end.
+    """
+
+    message: datetime
+    lane: datetime
+
+
+def note_success(
+    connection: sa.Connection, connection_id: int, now: datetime, began: Began | None = None
+) -> bool:
+    """Write that the connection works, and tell whether it had been given up on before.
+
+    :param began: of a message that went beside others; ``None``: there is no younger news.
+    """
+    of_it = ConnectionHealth.connection_id == connection_id
     healed = (
         sa.update(ConnectionHealth)
-        .where(ConnectionHealth.connection_id == connection_id)
+        .where(of_it, ~_is_paused_for_a_limit(now))
         .values(
             breaker=BreakerState.CLOSED,
             failures=0,
@@ -27,9 +47,33 @@ def note_success(connection: sa.Connection, connection_id: int, now: datetime) -
             last_ok_at=now,
         )
     )
+    if began is not None:
+        healed = healed.where(~_has_younger_news(began, now))
     # A pause for a limit of ours comes without failures, and its end is no news.
     was_open = ConnectionHealth.failures >= retry.FAILURES_TO_OPEN
     if connection.execute(healed.where(was_open)).rowcount:
         return True
-    connection.execute(healed)
+    if not connection.execute(healed).rowcount:
+        connection.execute(sa.update(ConnectionHealth).where(of_it).values(last_ok_at=now))
     return False
+
+
+def _is_paused_for_a_limit(now: datetime) -> sa.ColumnElement[bool]:
+    """Return the condition that a limit of ours is reached, which a success changes nothing about."""
+    return sa.and_(
+        ConnectionHealth.breaker == BreakerState.PAUSED,
+        ConnectionHealth.failures == 0,
+        ConnectionHealth.retry_at.is_not(None),
+        ConnectionHealth.retry_at > now,
+    )
+
+
+def _has_younger_news(began: Began, now: datetime) -> sa.ColumnElement[bool]:
+    failed_at = ConnectionHealth.last_failure_at
+    pauses = sa.and_(
+        ConnectionHealth.breaker == BreakerState.PAUSED,
+        ConnectionHealth.retry_at.is_not(None),
+        ConnectionHealth.retry_at > now,
+        failed_at > began.lane,
+    )
+    return sa.and_(failed_at.is_not(None), sa.or_(failed_at > began.message, pauses))

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
 from .. import retry
+from ..bulk import Bulk, Runs
 from ..models import BreakerState, Connection, ConnectionHealth
 from ..smtp import Reply, Stage, Verdict
 
@@ -61,6 +62,27 @@ def ready(connection: sa.Connection, now: datetime) -> list[int]:
         .order_by(Connection.position, Connection.id)
     )
     return list(rows.scalars())
+
+
+def asks_for_pause(connection: Runs, connection_id: int, since: datetime, now: datetime) -> bool:
+    """Tell whether the server has said after ``since`` that it takes no more for a while.
+
+    Who is to find out whether that is over begins later, and goes on.
+    """
+    values = {"number": connection_id, "since": since, "now": now}
+    return _PAUSE.first(connection, values) is not None
+
+
+_PAUSE = Bulk(
+    sa.select(ConnectionHealth.connection_id).where(
+        ConnectionHealth.connection_id
+        == sa.bindparam("number", type_=ConnectionHealth.connection_id.type),
+        ConnectionHealth.breaker == sa.literal_column(f"'{BreakerState.PAUSED.value}'"),
+        ConnectionHealth.last_failure_at
+        > sa.bindparam("since", type_=ConnectionHealth.last_failure_at.type),
+        ConnectionHealth.retry_at > sa.bindparam("now", type_=ConnectionHealth.retry_at.type),
+    )
+)
 
 
 def is_suspect(connection: sa.Connection, connection_id: int) -> bool:

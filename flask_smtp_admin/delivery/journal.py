@@ -13,7 +13,7 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from ..bulk import Runs
-from ..connections import note_success
+from ..connections import Began, note_success
 from ..core import Core
 from ..errors import OutboxUnavailable
 from ..signals import Event
@@ -205,12 +205,9 @@ class Journal:
         current = record.still_current(connection, [entry.carrier for entry, _ in asking])
         for entry, its in asking:
             its.began = True if entry.carrier.id in current else None
-        begins = []
-        for entry, its in asking:
-            if its.began and entry.following is not None:
-                begins.append(_begin(entry))
-        if begins and not record.begin(connection, begins, now):
-            for _, its in asking:  # a single one, or it would have been contested
+        still = [(entry, its) for entry, its in asking if its.began]
+        if still and not record.begin(connection, [_begin(entry) for entry, _ in still], now):
+            for _, its in still:  # a single one, or it would have been contested
                 its.began = False
 
     def _note_health(self, connection: sa.Connection, entry: Entry, now: datetime) -> list[Event]:
@@ -220,7 +217,8 @@ class Journal:
         if done.decision.blames is None:
             if not entry.success_is_news:
                 return []
-            recovered = note_success(connection, carrier.id, now)
+            began = Began(message=done.started_at, lane=entry.began_at)
+            recovered = note_success(connection, carrier.id, now, began)
             return [
                 facts.of_connection("connection_recovered", carrier, None, now=now, retry_at=None)
             ] * recovered

@@ -136,6 +136,7 @@ class Lane:
         following = self._reserve() if unopened is None else None
         written = self._write(following=handed)
         if written.began is None:
+            self._supply.take_back(self._place, handed)
             return False
         if not written.began:
             self._link.take_back_offer()

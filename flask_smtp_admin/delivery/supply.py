@@ -22,7 +22,7 @@ import sqlalchemy as sa
 
 from ..bulk import Runs
 from ..core import Core
-from . import claim, holds, record
+from . import breaker, claim, holds, record
 from .claim import Claimed
 from .lease import Lease, Leases
 from .limits import allowance
@@ -83,6 +83,7 @@ class Supply:
         self._core = core
         self._leases = leases
         self._patience = patience
+        self._began_at = core.now()
         self._hold_id = str(uuid.uuid4())
         self._largest = largest
         self._fitting = min(largest, FIRST_BATCH)
@@ -168,6 +169,12 @@ class Supply:
             self._outstanding.pop(lease, None)
         self._leases.drop(lease)
 
+    def take_back(self, place: Place, handed: Handed) -> None:
+        """Have a message again that a lane was given and cannot send."""
+        with self._lock:
+            self._put_back(place)
+            self._pool.appendleft(handed)
+
     def give_up(self, lease: Lease) -> None:
         """Let a lease end, as one of its messages cannot be dealt with here any more."""
         self._leases.drop(lease)
@@ -250,7 +257,7 @@ class Supply:
     def _claim(self, connection: sa.Connection, lease: Lease) -> _Filling:
         """Find room for all lanes, and claim what the connection's limits allow, if it is needed."""
         carrier = self.carrier
-        if not record.still_current(connection, [carrier]):
+        if not self._is_wanted(connection):
             return _Filling(0, 1, [], is_current=False)
         exactly = self._core.database_time(connection)
         granted = self._room(connection, lease, exactly)
@@ -262,12 +269,19 @@ class Supply:
 
     def _claim_rows(self, connection: Runs, lease: Lease) -> _Filling:
         """Claim for lanes that are there already, over a connection without limits."""
-        if not record.still_current(connection, [self.carrier]):
+        if not self._is_wanted(connection):
             return _Filling(0, 1, [], is_current=False)
         exactly = self._core.database_time(connection)
         asked = self._size()
         batch = self._take(connection, lease, asked, exactly)
         return _Filling(len(self._places), asked, batch)
+
+    def _is_wanted(self, connection: Runs) -> bool:
+        """Tell whether the connection is still as it was, and its server takes more."""
+        now = self._core.now()
+        return bool(record.still_current(connection, [self.carrier])) and not (
+            breaker.asks_for_pause(connection, self.carrier.id, self._began_at, now)
+        )
 
     def _take(self, connection: Runs, lease: Lease, limit: int, exactly: datetime) -> list[Claimed]:
         return claim.claim(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from contextlib import suppress
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -153,6 +154,69 @@ def test_a_quota_pauses_the_connection_and_is_told_once(
     bench.clock.forward(minutes=11)
     assert bench.work() == 5
     assert bench.codes().count("connection_recovered") == 1
+
+
+QUOTA = Trouble(stage="mail", reason="Too much for now.", quota=True)
+REFUSED = Trouble(stage="connect", reason="It is gone.", opens_breaker=True)
+
+
+class Health:
+    """The health of one connection, whose successes and failures a test writes."""
+
+    def __init__(self, bench: Bench) -> None:
+        self._bench = bench
+        self.row = a_connection()
+        add(bench.engine, self.row)
+        self.now = bench.clock()
+
+    def fails(self, trouble: Trouble) -> None:
+        with self._bench.core.database.write() as connection:
+            breaker.note_failure(connection, self.row.id, trouble, self.now)
+
+    def works(self, *, message: float, lane: float) -> bool:
+        """Write a success; the times are seconds from now at which its message and lane began."""
+        began = connections.Began(
+            message=self.now + timedelta(seconds=message), lane=self.now + timedelta(seconds=lane)
+        )
+        later = self.now + timedelta(seconds=5)
+        with self._bench.core.database.write() as connection:
+            return connections.note_success(connection, self.row.id, later, began)
+
+    @property
+    def state(self) -> str:
+        return str(self._bench.health(self.row.id).breaker)
+
+
+def test_a_message_from_before_does_not_say_that_the_connection_works_again(
+    each_bench: Bench,
+) -> None:
+    health = Health(each_bench)
+    health.fails(REFUSED)
+    assert not health.works(message=-1, lane=-1)
+    assert health.state == "open"
+    assert each_bench.health(health.row.id).last_ok_at is not None
+    assert health.works(message=1, lane=-1)
+    assert health.state == "closed"
+
+
+def test_only_who_began_after_it_ends_a_pause_that_the_server_asked_for(each_bench: Bench) -> None:
+    health = Health(each_bench)
+    health.fails(QUOTA)
+    assert not health.works(message=1, lane=-1)
+    assert health.state == "paused"
+    assert health.works(message=1, lane=1)
+    assert health.state == "closed"
+
+
+def test_a_success_leaves_the_pause_for_a_limit_of_ours(each_bench: Bench) -> None:
+    bench, health = each_bench, Health(each_bench)
+    until = health.now + timedelta(minutes=10)
+    bench.change(ConnectionHealth, breaker=BreakerState.PAUSED, retry_at=until)
+    assert not health.works(message=1, lane=1)
+    assert health.state == "paused"
+    bench.change(ConnectionHealth, retry_at=health.now)
+    assert not health.works(message=1, lane=1)
+    assert health.state == "closed"
 
 
 OLD = "expired"

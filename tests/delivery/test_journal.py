@@ -171,3 +171,26 @@ def test_a_connection_that_was_switched_off_begins_nothing(bench: Bench, carrier
     assert found.began is None
     with bench.engine.connect() as connection:
         assert connection.scalar(sa.select(sa.func.count()).select_from(Attempt)) == 0
+
+
+def test_a_changed_connection_and_a_lost_message_are_not_mixed_up(
+    bench: Bench, catchall: CatchAll
+) -> None:
+    carrier_of = {}
+    for caption in ("Off", "On"):
+        carrier = carriers.find(bench.core, bench.connection(catchall, caption))
+        assert carrier is not None
+        carrier_of[caption] = carrier
+    claimed = []
+    for caption, carrier in carrier_of.items():
+        bench.send(connection=caption)
+        claimed.append(_claimed(bench, carrier, Lease(SECONDS, 2.0)))
+    bench.change(Connection, Connection.caption == "Off", enabled=False)
+    bench.change(Message, Message.id == claimed[1].id, lease_token="another worker")
+
+    entries = [
+        an_entry(bench, carrier, following=message)
+        for carrier, message in zip(carrier_of.values(), claimed, strict=True)
+    ]
+    found = Journal(bench.core).write_all(entries)
+    assert [getattr(one, "began", one) for one in found] == [None, False]

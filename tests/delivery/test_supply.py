@@ -8,10 +8,15 @@ from typing import Any
 
 import pytest
 
-from flask_smtp_admin.delivery import carriers, supply
+from flask_smtp_admin import connections
+from flask_smtp_admin.delivery import breaker, carriers, supply
+from flask_smtp_admin.delivery.breaker import Trouble
 from flask_smtp_admin.delivery.crew import Crew
+from flask_smtp_admin.delivery.journal import Journal
+from flask_smtp_admin.delivery.lane import Lane
 from flask_smtp_admin.delivery.lease import Leases
 from flask_smtp_admin.delivery.patience import Patience
+from flask_smtp_admin.delivery.rack import Rack
 from flask_smtp_admin.delivery.supplies import Supplies
 from flask_smtp_admin.delivery.supply import Handed, Place
 from flask_smtp_admin.models import Connection, SessionHold
@@ -190,3 +195,44 @@ def test_a_connection_that_was_changed_gets_a_new_supply(shop: Shop) -> None:
     assert old.next() is None
     assert not old.is_crowded_out
     assert shop.next(new).message.sender == "shop@example.org"
+
+
+def test_who_claims_stops_when_the_server_asks_for_a_pause(shop: Shop) -> None:
+    for _ in range(supply.FIRST_BATCH + 5):
+        shop.bench.send()
+    before = shop.join()
+    shop.next(before)
+    quota = Trouble(stage="mail", reason="Too much for now.", quota=True)
+    with shop.bench.core.database.write() as connection:
+        breaker.note_failure(connection, shop.number, quota, shop.bench.clock())
+    for _ in range(supply.FIRST_BATCH - 1):
+        shop.next(before)
+    assert before.next() is None
+    before.supply.leave(before)
+    assert shop.next(shop.join()), "who begins after it finds out whether it is over"
+
+
+def test_a_lane_that_may_not_send_keeps_no_message(shop: Shop) -> None:
+    bench = shop.bench
+    numbers = [bench.send() for _ in range(3)]
+    stuck, other = shop.join(), shop.join()
+    shop.next(stuck)
+    stuck.offers()
+    connections.update(bench.core, shop.number, {"reply_timeout": 21})
+
+    journal, rack = Journal(bench.core), Rack()
+    lane = Lane(
+        bench.core,
+        other,
+        crew=Crew(journal.write_all, ready=journal.ready),
+        patience=shop.patience,
+        rack=rack,
+        worker="a test",
+        stopping=lambda: False,
+    )
+    lane.run()
+    rack.close()
+
+    assert lane.sent_count == 0
+    freed = stuck.supply.take_from_the_stuck(-1.0)
+    assert [handed.message.id for handed in freed] == numbers[1:]
