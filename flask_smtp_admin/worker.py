@@ -23,7 +23,7 @@ from .delivery.clock import SharedClock
 from .delivery.crew import Crew
 from .delivery.journal import Entry, Journal, Written
 from .delivery.lane import Lane
-from .delivery.lease import Clockwork, Lease, Leases, Pace
+from .delivery.lease import Clockwork, Lease, Leases, Pace, uptime
 from .delivery.overlapping import overlap
 from .delivery.patience import Patience
 from .delivery.presence import Presence
@@ -394,7 +394,7 @@ class Worker:
             logger.exception("The worker could not report itself; it tries again.")
 
     def _renew(self, lease: Lease) -> None:
-        asked_at = time.monotonic()
+        asked_at = uptime()
         with self._core.database.write() as connection:
             until = self._core.database_time(connection) + lease.lasts
             renewed = claim.renew(connection, lease.token, until)

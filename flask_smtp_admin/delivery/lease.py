@@ -1,11 +1,12 @@
 """The lease of a claim, as the process that holds it sees it.
 
-Owns the answer to "may I still send?" by the monotonic clock, which a stopped process, a changed
-system clock or a late renewal cannot fool. Must not know the database.
+Owns the answer to "may I still send?" by a clock that a stopped process, a suspended machine, a
+changed system clock or a late renewal cannot fool. Must not know the database.
 """
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 import uuid
@@ -14,6 +15,21 @@ from datetime import datetime, timedelta
 
 CLOCK_STEP = 5.0
 """Seconds that a clock is off at once when it was set; less is the drift that is always there."""
+
+
+def uptime() -> float:
+    """Return the seconds since some time, of which no change of the system's clock takes any away.
+
+    They go on while the machine is suspended: another one may take the messages meanwhile, by the
+    clock of the database. Linux' monotonic clock stands still then (clock_gettime(2)), as does the
+    one that Python has on macOS.
+    """
+    return time.monotonic() if _GOES_ON is None else time.clock_gettime(_GOES_ON)
+
+
+_GOES_ON: int | None = (
+    time.CLOCK_MONOTONIC if sys.platform == "darwin" else getattr(time, "CLOCK_BOOTTIME", None)
+)
 
 
 @dataclass(frozen=True)
@@ -50,16 +66,16 @@ class Lease:
         self.token = str(uuid.uuid4())
         self.lasts = lasts
         self._margin = margin
-        self._ends = time.monotonic() + lasts.total_seconds()
+        self._ends = uptime() + lasts.total_seconds()
 
     def holds(self) -> bool:
         """Tell whether the messages are still ours for sure."""
-        return time.monotonic() < self._ends - self._margin
+        return uptime() < self._ends - self._margin
 
     def renewed(self, asked_at: float) -> None:
         """Note that the database has prolonged it.
 
-        :param asked_at: monotonic time *before* the statement was sent.
+        :param asked_at: the :func:`uptime` *before* the statement was sent.
         """
         self._ends = asked_at + self.lasts.total_seconds()
 
@@ -83,12 +99,12 @@ class Clockwork:
 
         :param now: by the clock of the database.
         """
-        monotonic = time.monotonic()
-        offset = now.timestamp() - monotonic
+        since = uptime()
+        offset = now.timestamp() - since
         if self._offset is not None and abs(offset - self._offset) > CLOCK_STEP:
-            self._distrusted_until = monotonic + self._pause
+            self._distrusted_until = since + self._pause
         self._offset = offset
-        return monotonic >= self._distrusted_until
+        return since >= self._distrusted_until
 
 
 class Leases:

@@ -1,0 +1,50 @@
+"""A lease ends in time, whatever happens to the machine."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from datetime import timedelta
+
+import pytest
+
+from flask_smtp_admin.delivery import lease
+from flask_smtp_admin.delivery.lease import Lease
+from tests.servers.process import ServerMissing, find_program, skip_or_fail
+
+SUSPENDED = 1000
+"""Seconds."""
+
+
+def test_a_lease_ends_while_the_machine_is_suspended(monkeypatch: pytest.MonkeyPatch) -> None:
+    one = Lease(timedelta(seconds=45), 2.0)
+    assert one.holds()
+    before = lease.uptime()
+    monkeypatch.setattr(lease, "uptime", lambda: before + SUSPENDED)
+    assert not one.holds()
+    one.renewed(before + SUSPENDED)
+    assert one.holds()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux can be told how long it has slept")
+def test_the_time_goes_on_while_the_machine_is_suspended() -> None:
+    """A process for which the machine has been suspended: its two clocks differ by as much."""
+    try:
+        unshare = find_program("unshare", hint="apt-get install util-linux")
+    except ServerMissing as missing:
+        skip_or_fail(missing)
+    mapped = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
+    asked = "import time; from flask_smtp_admin.delivery.lease import uptime as u"
+    told = subprocess.run(
+        [
+            *(unshare, *mapped, "--time", "--boottime", str(SUSPENDED), "--fork"),
+            *(sys.executable, "-c", f"{asked}; print(round(u() - time.monotonic()))"),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if told.stderr.startswith("unshare"):
+        pytest.skip(f"this kernel has no clocks for one process alone: {told.stderr}")
+    assert int(told.stdout) >= SUSPENDED
