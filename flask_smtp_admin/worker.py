@@ -52,8 +52,8 @@ STUCK_AFTER = 10.0
 """Seconds that one message may take before the one behind it in its lane is left to other lanes."""
 
 LONE_LEASE = timedelta(minutes=15)
-"""The lease of a worker without a heartbeat, which claims one message at a time: longer than a
-server may take over one message."""
+"""The lease of a worker without a heartbeat, which claims one message at a time: time enough for a
+server to take it, besides that for its last reply."""
 
 
 class Bell:
@@ -182,7 +182,7 @@ class Worker:
         self._sessions = 1
         self._reply_seconds = patience
         if patience is None:
-            self._leases = Leases(LONE_LEASE, self.pace.margin, self.pace.proof)
+            self._leases = Leases(LONE_LEASE, self.pace.margin, self.pace.proof, is_renewed=False)
         self._supplies = Supplies(self._core, self._leases, self._patience, largest=1)
         try:
             self._drain_until(seconds)

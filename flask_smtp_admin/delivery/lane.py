@@ -149,7 +149,7 @@ class Lane:
             transaction, report = self._link.send(
                 message,
                 content,
-                before_final_dot=lease.holds,
+                before_final_dot=lease.lets_end,
                 then=following.message if following is not None else None,
             )
         self._place.has_outcome()

@@ -60,17 +60,26 @@ class Pace:
 
 
 class Lease:
-    """The lease on the messages of one claim."""
+    """The lease on the messages of one claim.
 
-    def __init__(self, lasts: timedelta, margin: float) -> None:
+    :param reserve: seconds that have to be left when the end of a message is sent: for how long a
+        server may take over its reply, where nobody renews the lease meanwhile.
+    """
+
+    def __init__(self, lasts: timedelta, margin: float, reserve: float = 0.0) -> None:
         self.token = str(uuid.uuid4())
         self.lasts = lasts
         self._margin = margin
+        self._reserve = reserve
         self._ends = uptime() + lasts.total_seconds()
 
     def holds(self) -> bool:
         """Tell whether the messages are still ours for sure."""
         return uptime() < self._ends - self._margin
+
+    def lets_end(self) -> bool:
+        """Tell whether the end of a message may be sent, behind which the server has it."""
+        return uptime() < self._ends - self._margin - self._reserve
 
     def renewed(self, asked_at: float) -> None:
         """Note that the database has prolonged it.
@@ -111,18 +120,31 @@ class Leases:
     """All leases that a worker holds now, for the thread that renews them.
 
     :param proof: see :attr:`Pace.proof`; of other workers' leases.
+    :param is_renewed: whether there is such a thread.
     """
 
-    def __init__(self, lasts: timedelta, margin: float, proof: timedelta = timedelta()) -> None:
+    def __init__(
+        self,
+        lasts: timedelta,
+        margin: float,
+        proof: timedelta = timedelta(),
+        *,
+        is_renewed: bool = True,
+    ) -> None:
         self.lasts = lasts
         self.proof = proof
+        self._is_renewed = is_renewed
         self._margin = margin
         self._lock = threading.Lock()
         self._held: set[Lease] = set()
 
-    def new(self) -> Lease:
-        """Make a lease and keep it for renewal."""
-        lease = Lease(self.lasts, self._margin)
+    def new(self, final_timeout: float = 0.0) -> Lease:
+        """Make a lease and keep it for renewal.
+
+        :param final_timeout: seconds that a server may take over its last reply to a message.
+        """
+        reserve = 0.0 if self._is_renewed else final_timeout
+        lease = Lease(self.lasts + timedelta(seconds=reserve), self._margin, reserve)
         with self._lock:
             self._held.add(lease)
         return lease

@@ -229,7 +229,7 @@ class Supply:
         lacks_room = self._lacks_room()
         if not lacks_room and not self._runs_low():
             return  # it was done for another lane meanwhile
-        lease = self._leases.new()
+        lease = self._leases.new(self.carrier.endpoint.final_timeout)
         try:
             if lacks_room or self.carrier.limits.set_ones():
                 filling = self._patience(lambda connection: self._claim(connection, lease))

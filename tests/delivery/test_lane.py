@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from flask_smtp_admin import outbox
-from flask_smtp_admin.delivery import supply
+from flask_smtp_admin.delivery import lease, supply
 from flask_smtp_admin.models import Message, MessageBody, Recipient
 from tests.delivery.bench import Bench
 from tests.servers.catchall import CatchAll
@@ -214,6 +214,31 @@ def test_an_outcome_that_comes_too_late_is_only_logged(
     assert attempt.reason.startswith("Accepted by the server, after another worker")
     assert bench.codes() == []
     assert bench.health(connection).failures == 0
+
+
+@pytest.mark.parametrize(
+    ("minutes", "tries"), [(14, ["SUCCESS"]), (16, ["FAIL", "SUCCESS"])], ids=["enough", "too late"]
+)
+def test_a_lease_that_nobody_renews_is_not_used_up_before_the_server_has_it(
+    bench: Bench,
+    scripted: ScriptedServer,
+    monkeypatch: pytest.MonkeyPatch,
+    minutes: int,
+    tries: list[str],
+) -> None:
+    """It lasts for 15 minutes and the time that the server may take over its last reply."""
+    bench.connection(scripted, final_timeout=600, session_deadline=3600)
+    bench.send()
+
+    def slow(peer: Any) -> None:
+        later = lease.uptime() + minutes * 60
+        monkeypatch.setattr(lease, "uptime", lambda: later)
+        peer.say("354 go on")
+
+    scripted.on(Step.DATA, slow)
+    assert bench.worker().drain_alone() == 1
+    assert [attempt.status for attempt in bench.attempts()] == tries
+    assert len(scripted.accepted) == 1
 
 
 def test_at_most_once_holds_a_message_whose_fate_is_unknown(

@@ -10,7 +10,7 @@ from datetime import timedelta
 import pytest
 
 from flask_smtp_admin.delivery import lease
-from flask_smtp_admin.delivery.lease import Lease
+from flask_smtp_admin.delivery.lease import Lease, Leases
 from tests.servers.process import ServerMissing, find_program, skip_or_fail
 
 SUSPENDED = 1000
@@ -25,6 +25,23 @@ def test_a_lease_ends_while_the_machine_is_suspended(monkeypatch: pytest.MonkeyP
     assert not one.holds()
     one.renewed(before + SUSPENDED)
     assert one.holds()
+
+
+def test_who_cannot_renew_a_lease_leaves_the_server_time_for_its_last_reply(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    lasts, reply, margin = timedelta(minutes=15), 600.0, 2.0
+    one = Leases(lasts, margin, is_renewed=False).new(reply)
+    before = lease.uptime()
+    assert one.lasts == timedelta(minutes=25)
+    monkeypatch.setattr(lease, "uptime", lambda: before + 15 * 60 - 2 * margin)
+    assert one.lets_end()
+    monkeypatch.setattr(lease, "uptime", lambda: before + 15 * 60)
+    assert not one.lets_end()
+    assert one.holds(), "what came of it can still be written"
+    renewed = Leases(timedelta(seconds=45), margin).new(reply)
+    assert renewed.lasts == timedelta(seconds=45)
+    assert renewed.lets_end()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux can be told how long it has slept")
