@@ -21,6 +21,7 @@ from . import breaker, claim, facts, holds, record, together
 from .breaker import Trouble
 from .claim import Claimed
 from .decide import Decision
+from .plain import in_ascii
 from .record import Begin, Carrier, Done
 from .supply import Leaving
 from .together import Rows
@@ -104,7 +105,20 @@ class Journal:
     def _apart(self, entry: Entry) -> Written | BaseException:
         try:
             return self._store([entry])[0]
+        except OutboxUnavailable as error:
+            return error
         except BaseException as error:  # noqa: BLE001  (raised where the lane waits)
+            return self._in_plain_words(entry, error)
+
+    def _in_plain_words(self, entry: Entry, error: BaseException) -> Written | BaseException:
+        """Write an outcome at least in letters that the database takes: it must not be lost."""
+        if entry.done is None:
+            return error
+        try:
+            return self._store([replace(entry, done=in_ascii(entry.done), rows=None, again=True)])[
+                0
+            ]
+        except Exception:  # noqa: BLE001  (it was not for its words; the first error says why)
             return error
 
     def _store(self, entries: Sequence[Entry]) -> list[Written]:

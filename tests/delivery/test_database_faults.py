@@ -21,6 +21,8 @@ from flask_smtp_admin.worker import Worker
 from tests.delivery.bench import BRISK, Bench, a_bench
 from tests.servers.full_disk import full_for_postgres, full_for_sqlite
 from tests.servers.patient import PatientServer
+from tests.servers.postgres import PostgresServer
+from tests.servers.scripted import ScriptedServer, Step, say
 from tests.waiting import wait_until
 
 Fault = Callable[[Bench], AbstractContextManager[object]]
@@ -197,3 +199,18 @@ def test_a_lock_that_outlasts_the_lease_costs_nothing_while_the_worker_lives(
             wait_until(lambda: bench.statuses() == ["sent"] * 2)
         assert len(server.accepted) == 2
         assert [row.crash_count for row in bench.messages()] == [0, 0]
+
+
+@pytest.mark.parametrize(("code", "status"), [("250 2.0.0", "sent"), ("550 5.7.1", "failed")])
+def test_an_outcome_is_stored_though_the_database_has_no_letters_for_it(
+    postgres_server: PostgresServer, scripted: ScriptedServer, code: str, status: str
+) -> None:
+    with postgres_server.database(encoding="LATIN1") as url, a_bench(url) as bench:
+        bench.connection(scripted)
+        first, second = bench.send(), bench.send()
+        scripted.on(Step.DOT, say(f"{code} 日本 é"))
+        bench.worker().drain()
+
+        assert bench.statuses() == [status, "sent"]
+        replies = {attempt.message_id: attempt.reply for attempt in bench.attempts()}
+        assert replies == {first: f"{code} \\u65e5\\u672c \\xe9", second: "250 2.0.0 taken"}

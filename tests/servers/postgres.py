@@ -93,14 +93,16 @@ class PostgresServer:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     @contextlib.contextmanager
-    def database(self, like: str = "") -> Iterator[str]:
+    def database(self, like: str = "", *, encoding: str = "") -> Iterator[str]:
         """A fresh database for the time of the block: its SQLAlchemy URL.
 
         :param like: the URL of the database whose copy it is, which nobody uses now. Default: empty.
+        :param encoding: of its letters. Default: that of the server, UTF-8.
         """
         name = f"test_{next(self._numbers)}"
         template = like.rpartition("/")[2] or "template0"
-        self._execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+        letters = f" ENCODING {encoding} LOCALE 'C'" if encoding else ""
+        self._execute(f"CREATE DATABASE {name} TEMPLATE {template}{letters}")
         if like:
             # A copied sequence that was not written down since would go backwards in a crash.
             self._execute("CHECKPOINT")
