@@ -10,15 +10,18 @@ import logging
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 
 import pytest
 import sqlalchemy as sa
 
-from flask_smtp_admin import own_database
+from flask_smtp_admin import outbox, own_database
 from flask_smtp_admin.delivery import patience
+from flask_smtp_admin.models import ConnectionHealth, Message
 from flask_smtp_admin.worker import Worker
 from tests.delivery.bench import BRISK, Bench, a_bench
+from tests.servers.catchall import CatchAll
 from tests.servers.full_disk import full_for_postgres, full_for_sqlite
 from tests.servers.patient import PatientServer
 from tests.servers.postgres import PostgresServer
@@ -214,3 +217,25 @@ def test_an_outcome_is_stored_though_the_database_has_no_letters_for_it(
         assert bench.statuses() == [status, "sent"]
         replies = {attempt.message_id: attempt.reply for attempt in bench.attempts()}
         assert replies == {first: f"{code} \\u65e5\\u672c \\xe9", second: "250 2.0.0 taken"}
+
+
+def test_a_person_need_not_know_of_a_deadlock(postgres_url: str, catchall: CatchAll) -> None:
+    """The act waits for our lock on the connection's health, and we for its message."""
+    waiting = sa.text("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
+
+    with a_bench(postgres_url) as bench, ThreadPoolExecutor(1) as threads:
+
+        def is_waiting() -> bool:
+            with bench.engine.connect() as connection:
+                return bool(connection.scalar(waiting))
+
+        bench.connection(catchall)
+        bench.send()
+        with bench.engine.connect() as ours:
+            ours.execute(sa.select(ConnectionHealth).with_for_update())
+            retried = threads.submit(outbox.retry, bench.core)
+            wait_until(is_waiting, what="the act to wait for the lock")
+            ours.execute(sa.update(Message).values(subject="Ours"))  # once the act was ended
+            assert not retried.done()
+            ours.rollback()
+        assert retried.result() == 1
