@@ -33,6 +33,7 @@ from .delivery.supplies import Supplies
 from .delivery.supply import Handed, Place, Supply
 from .errors import OutboxUnavailable
 from .models import ConnectionHealth, Message, Status, is_queued
+from .smtp import Session
 
 logger = logging.getLogger(__name__)
 
@@ -95,7 +96,7 @@ class Worker:
         journal = Journal(core, prepare=lambda connection: overlap(connection, self._crew))
         self._crew: Crew[Entry, Written] = Crew(journal.write_all, ready=journal.ready)
         self._patience = Patience(core.database, self._crew)
-        self._supplies = Supplies(core, self._leases, self._patience)
+        self._supplies = Supplies(core, self._leases, self._patience, self._rack)
         self._stopped = threading.Event()
         self._ended = threading.Event()
         self._lock = threading.Lock()
@@ -183,11 +184,11 @@ class Worker:
         self._reply_seconds = patience
         if patience is None:
             self._leases = Leases(LONE_LEASE, self.pace.margin, self.pace.proof, is_renewed=False)
-        self._supplies = Supplies(self._core, self._leases, self._patience, largest=1)
+        self._supplies = Supplies(self._core, self._leases, self._patience, self._rack, largest=1)
         try:
             self._drain_until(seconds)
         finally:
-            self._rack.close()
+            self._close_all_sessions()
         return self._sent_count
 
     def _drain_until(self, seconds: float | None) -> None:
@@ -206,7 +207,7 @@ class Worker:
         self._stopped.set()
         self._crew.join()
         self._ended.set()
-        self._rack.close()
+        self._close_all_sessions()
         if heartbeat is not None:
             heartbeat.join(DATABASE_PAUSE)
         try:
@@ -275,7 +276,8 @@ class Worker:
             return True
         if self._start_in_crew(lambda: self._run_lane(place)):
             return True
-        place.supply.leave(place)
+        if place.supply.leave(place) is not None:
+            place.supply.close()
         with self._lock:
             self._active[carrier.id] -= 1
         return False
@@ -341,10 +343,38 @@ class Worker:
             return self._active.total() > 0
 
     def _close_idle_sessions(self) -> None:
-        """End sessions that nobody uses."""
-        for session in self._rack.stale():
-            if not self._start_in_crew(session.quit):
+        """End sessions that nobody uses, or that take the place of other workers."""
+        workers = self._presence.others + 1
+        left = self._supplies.left()
+        sessions = self._rack.stale()
+        for supply in left:
+            share = supply.carrier.max_sessions // workers
+            if workers > 1:
+                sessions += self._rack.surplus(supply.carrier.endpoint, share)
+        for session in sessions:
+            if not self._start_in_crew(partial(self._end, session)):
                 session.abort()
+                self._end(session)
+        self._leave_to_others(left)
+
+    def _end(self, session: Session) -> None:
+        self._rack.end(session)
+        self.bell.ring()
+
+    def _leave_to_others(self, left: Sequence[Supply]) -> None:
+        """Say which sessions are no longer open."""
+        closed = [supply for supply in left if supply.keeps_too_much]
+        if closed:
+            with self._core.database.write() as connection:
+                for supply in closed:
+                    supply.trim_hold(connection)
+
+    def _close_all_sessions(self) -> None:
+        self._rack.close()
+        try:
+            self._leave_to_others(self._supplies.left())
+        except OutboxUnavailable as error:
+            logger.warning("Its sessions count for a while yet: %s", error)
 
     def _seconds_until_due(self) -> float:
         """Return how long to sleep: until a message or a probe is due, or the next sweep."""
@@ -377,6 +407,7 @@ class Worker:
         renewals = [
             *(partial(self._renew, lease) for lease in self._leases.renewable()),
             *(partial(self._renew_hold, supply) for supply in self._supplies.open()),
+            *(partial(self._renew_hold, supply) for supply in self._supplies.left()),
         ]
         # Each for itself: what one of them meets must not end what the others hold.
         for renew in renewals:

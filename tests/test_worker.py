@@ -18,7 +18,7 @@ import sqlalchemy as sa
 
 from flask_smtp_admin import worker as engine
 from flask_smtp_admin.database import Collision, Database
-from flask_smtp_admin.delivery import claim, housekeeping, patience, presence
+from flask_smtp_admin.delivery import claim, housekeeping, patience, presence, rack
 from flask_smtp_admin.delivery.lease import Lease, Leases, Pace
 from flask_smtp_admin.delivery.supply import Supply
 from flask_smtp_admin.errors import OutboxUnavailable
@@ -312,7 +312,63 @@ def test_a_hold_on_sessions_is_renewed_while_the_server_takes_its_time(bench: Be
             wait_until(lambda: bench.rows(SessionHold)[0].held_until > until)
             assert bench.rows(SessionHold)[0].sessions == 1
             gate.open()
+    assert bench.rows(SessionHold) == []
+
+
+def test_a_session_that_is_kept_for_the_next_message_counts_over_all_workers(
+    each_stage: Stage,
+) -> None:
+    bench = each_stage.bench
+    with ScriptedServer() as server:
+        bench.connection(server, max_sessions=1)
+        first = bench.send()
+        with running(bench.worker(pace=BRISK)) as worker:
+            wait_until(lambda: bench.message(first).status == "sent")
+            wait_until(lambda: bench.message(first).lease_until is None)
+            [kept] = bench.rows(SessionHold)
+            late = bench.send()
+            assert bench.worker(pace=BRISK).drain_alone() == 0, "the one session is kept open"
+            until = kept.held_until + BRISK.lease
+            wait_until(lambda: bench.rows(SessionHold)[0].held_until > until)
+
+            worker.bell.ring()
+            wait_until(lambda: bench.message(late).status == "sent")
+            assert server.sessions == 1
+        assert bench.rows(SessionHold) == []
+
+
+def test_no_session_is_kept_open_in_the_place_of_another_worker(
+    each_stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = each_stage.bench
+    monkeypatch.setattr(rack, "IDLE_SECONDS", 3600.0)
+    with ScriptedServer() as server:
+        bench.connection(server, max_sessions=1)
+        first = bench.send()
+        with running(bench.worker()) as one, running(bench.worker()) as other:
+            wait_until(lambda: len(bench.rows(WorkerRow)) == 2)
+            for worker in (one, other):
+                worker._report()  # now they know of each other
+            one.bell.ring()
+            wait_until(lambda: bench.message(first).status == "sent")
             wait_until(lambda: bench.rows(SessionHold) == [])
+            second = bench.send()
+            other.bell.ring()
+            wait_until(lambda: bench.message(second).status == "sent")
+
+
+def test_an_idle_session_that_is_closed_no_longer_counts(
+    bench: Bench, catchall: CatchAll, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.connection(catchall)
+    first = bench.send()
+    with running(bench.worker()) as worker:
+        wait_until(lambda: bench.message(first).status == "sent")
+        wait_until(lambda: bench.message(first).lease_until is None)
+        assert [row.sessions for row in bench.rows(SessionHold)] == [1]
+        monkeypatch.setattr(rack, "IDLE_SECONDS", 0.0)
+        worker.bell.ring()
+        wait_until(lambda: bench.rows(SessionHold) == [])
 
 
 def test_what_waits_behind_a_slow_message_goes_over_other_sessions(

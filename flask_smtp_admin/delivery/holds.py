@@ -21,6 +21,7 @@ def hold(
     most: int,
     alive: datetime,
     until: datetime,
+    idle: int = 0,
 ) -> int:
     """Write down that sessions are in use, and return how many: ``wanted``, or what is left.
 
@@ -29,6 +30,7 @@ def hold(
     :param most: sessions at the same time, over all workers.
     :param alive: a hold that ends before has not been renewed of late: its worker is gone.
     :param until: when this one ends unless it is renewed; by the clock of the database.
+    :param idle: sessions that are open already, and are used before any other is opened.
     """
     lock(connection, connection_id)
     others = connection.execute(
@@ -39,10 +41,11 @@ def hold(
         )
     ).scalar_one()
     granted = max(0, min(wanted, most - int(others)))
-    if granted and not renew(connection, hold_id, granted, until):
+    sessions = max(granted, idle)
+    if granted and not renew(connection, hold_id, sessions, until):
         connection.execute(
             sa.insert(SessionHold).values(
-                id=hold_id, connection_id=connection_id, sessions=granted, held_until=until
+                id=hold_id, connection_id=connection_id, sessions=sessions, held_until=until
             )
         )
     return granted
@@ -58,9 +61,13 @@ def renew(connection: sa.Connection, hold_id: str, sessions: int, until: datetim
     return bool(changed)
 
 
-def let_go(connection: sa.Connection, hold_id: str) -> None:
-    """Leave the sessions to others."""
-    connection.execute(sa.delete(SessionHold).where(SessionHold.id == hold_id))
+def let_go(connection: sa.Connection, hold_id: str, keep: int = 0) -> None:
+    """Leave the sessions to others, but for so many."""
+    mine = SessionHold.id == hold_id
+    if keep:
+        connection.execute(sa.update(SessionHold).where(mine).values(sessions=keep))
+    else:
+        connection.execute(sa.delete(SessionHold).where(mine))
 
 
 def forget(connection: sa.Connection, before: datetime) -> None:

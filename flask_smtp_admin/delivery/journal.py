@@ -264,5 +264,5 @@ def _is_of_a_secret(entry: Entry) -> bool:
 
 def _give_back(connection: sa.Connection, leaving: Leaving) -> int:
     """Leave messages that were not offered to others, and return how many there were."""
-    holds.let_go(connection, leaving.hold_id)
+    holds.let_go(connection, leaving.hold_id, leaving.keeps)
     return sum(claim.release(connection, lease.token) for lease in leaving.leases)

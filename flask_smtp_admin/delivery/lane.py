@@ -86,7 +86,7 @@ class Lane:
             finally:
                 self._conclude()
         finally:
-            self._link.put_back()
+            self._link.close()
 
     def _deliver(self) -> None:
         going = True
@@ -193,7 +193,7 @@ class Lane:
 
     def _conclude(self) -> None:
         """Record the last message; the last lane also releases what was not offered."""
-        self._link.take_back_offer()
+        self._link.put_back()
         leaving = self._supply.leave(self._place)
         try:
             self.released_count += self._write(leaving=leaving).released
@@ -205,7 +205,7 @@ class Lane:
             if self._done_under is not None:
                 self._supply.give_up(self._done_under)
             if leaving is not None:
-                self._supply.close()
+                self._supply.close(leaving.keeps)
 
     # --- what is written ------------------------------------------------------------------------
 

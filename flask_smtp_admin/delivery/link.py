@@ -135,14 +135,17 @@ class Link:
             self._session = None
 
     def put_back(self) -> None:
-        """Leave the session for whoever comes next."""
+        """Leave the session for whoever comes next, if it serves."""
         self.take_back_offer()
+        if self._session is not None and self._serves(self._session):
+            self._rack.put_back(self._session)
+            self._session = None
+
+    def close(self) -> None:
+        """Have no session any more, and say so to the server."""
+        self.put_back()
         session, self._session = self._session, None
-        if session is None:
-            return
-        if self._serves(session):
-            self._rack.put_back(session)
-        else:
+        if session is not None:
             session.quit()
 
     def _serves(self, session: Session) -> bool:

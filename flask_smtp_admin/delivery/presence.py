@@ -14,6 +14,7 @@ import sqlalchemy as sa
 
 from ..core import Core
 from ..models import Worker
+from ..models.worker import ALIVE_WITHIN
 
 FORGET_AFTER = timedelta(days=1)
 
@@ -34,6 +35,8 @@ class Presence:
         self.swept_at: datetime | None = None
         self.name = f"{kind}:{self._hostname}:{os.getpid()}"[:120]
         """What the log calls it."""
+        self.others = 0
+        """Workers besides this one, when it was last written."""
 
     def sign_in(self, sent_count: int) -> None:
         """Write that the worker is there.
@@ -62,6 +65,15 @@ class Presence:
                     )
                 )
                 connection.execute(sa.delete(Worker).where(Worker.seen_at < now - FORGET_AFTER))
+            self.others = connection.execute(
+                sa.select(sa.func.count())
+                .select_from(Worker)
+                .where(
+                    Worker.id != self._id,
+                    Worker.seen_at >= now - ALIVE_WITHIN,
+                    Worker.stopped_at.is_(None),
+                )
+            ).scalar_one()
 
     def sign_off(self, sent_count: int) -> None:
         """Write that the worker has ended in order.

@@ -14,6 +14,7 @@ import threading
 import time
 import uuid
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
@@ -48,10 +49,12 @@ class Leaving:
 
     :param hold_id: names the sessions that were in use.
     :param leases: under which there are messages that have not been offered.
+    :param keeps: sessions that stay open for the next message.
     """
 
     hold_id: str
     leases: tuple[Lease, ...]
+    keeps: int = 0
 
 
 class _Filling(NamedTuple):
@@ -67,6 +70,8 @@ class Supply:
     """The claimed messages of one connection. Thread-safe where it says so.
 
     :param largest: messages at most of a claim; 1 has each claimed when its turn has come.
+    :param idle: tells how many sessions to the server are open, though no lane has them.
+    :param hold_id: names the sessions that are in use; of those that another supply has kept open.
     """
 
     def __init__(
@@ -77,14 +82,20 @@ class Supply:
         patience: Patience,
         *,
         largest: int = BATCH,
+        idle: Callable[[], int] = lambda: 0,
+        hold_id: str | None = None,
     ) -> None:
         self.carrier = carrier
+        self.hold_id = hold_id or str(uuid.uuid4())
         self.claimed_count = 0
+        self.keeps = 0
+        """Sessions that it has left open for the next message, once it is closed."""
+        self.is_closed = False
+        self._idle = idle
         self._core = core
         self._leases = leases
         self._patience = patience
         self._began_at = core.now()
-        self._hold_id = str(uuid.uuid4())
         self._largest = largest
         self._fitting = min(largest, FIRST_BATCH)
         self._lock = threading.Lock()
@@ -115,12 +126,23 @@ class Supply:
         return self._is_open
 
     def renew_hold(self, connection: sa.Connection) -> None:
-        """Say that the lanes still use their sessions."""
+        """Say that sessions are still in use, or open for the next message."""
         with self._lock:
             admitted = sum(place.is_admitted for place in self._places)
-        if admitted:
+        sessions = min(admitted + self._idle(), self.carrier.max_sessions)
+        if admitted or self.keeps:
             until = self._core.database_time(connection) + self._leases.lasts
-            holds.renew(connection, self._hold_id, admitted, until)
+            holds.renew(connection, self.hold_id, sessions, until)
+
+    def trim_hold(self, connection: sa.Connection) -> None:
+        """Leave to others what is no longer open, when the lanes are gone."""
+        self.keeps = min(self.keeps, self._idle())
+        holds.let_go(connection, self.hold_id, self.keeps)
+
+    @property
+    def keeps_too_much(self) -> bool:
+        """Whether some of what it has left open has been closed since."""
+        return self.keeps > self._idle()
 
     def take_from_the_stuck(self, seconds: float) -> list[Handed]:
         """Have lanes that wait for a slow server keep nothing else waiting.
@@ -189,13 +211,18 @@ class Supply:
                 return None
             self._is_open = False
             self._pool.clear()
-            return Leaving(self._hold_id, tuple(self._outstanding))
+            keeps = min(self._idle(), self.carrier.max_sessions)
+            return Leaving(self.hold_id, tuple(self._outstanding), keeps)
 
-    def close(self) -> None:
-        """Renew no lease any more."""
+    def close(self, keeps: int = 0) -> None:
+        """Renew no lease any more; the last lane has given back what there was, but for sessions.
+
+        :param keeps: as in :class:`Leaving`.
+        """
         with self._lock:
             leases = list(self._outstanding)
             self._outstanding.clear()
+            self.keeps, self.is_closed = keeps, True
         for lease in leases:
             self._leases.drop(lease)
 
@@ -301,12 +328,13 @@ class Supply:
             return lanes
         return holds.hold(
             connection,
-            self._hold_id,
+            self.hold_id,
             self.carrier.id,
             wanted=lanes,
             most=self.carrier.max_sessions,
             alive=now + self._leases.proof,
             until=now + lease.lasts,
+            idle=min(self._idle(), self.carrier.max_sessions),
         )
 
     def _lacks_room(self) -> bool:
