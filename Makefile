@@ -68,7 +68,7 @@ docs: .venv/.dev ## the documentation, into docs/_build/html
 	@echo "docs/_build/html/index.html"
 
 .PHONY: soak
-soak: .venv/.dev ## deliver 10,000 messages while workers are killed, and count (some 15 minutes)
+soak: .venv/.dev ## deliver 10,000 messages while workers are killed, and count (some 15 minutes); ARGS="--outages"
 	@$(BIN)/python -m tests.soak $(ARGS)
 
 .PHONY: matrix

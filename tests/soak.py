@@ -9,13 +9,12 @@ from __future__ import annotations
 import argparse
 import logging
 import random
-import re
 import sys
 import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +24,7 @@ import sqlalchemy as sa
 from flask_smtp_admin.models import AttemptStatus, Message, Status
 from tests.crashing.full import crash_everywhere
 from tests.dispatch.stage import Stage, a_stage
+from tests.outages import with_a_lock, without_redis
 from tests.servers.catchall import CatchAll
 from tests.servers.mariadb import MariaDBServer
 from tests.servers.postgres import PostgresServer
@@ -33,7 +33,6 @@ from tests.waiting import wait_until
 
 PROMISED_SECONDS = 75
 SERVERS = {"postgresql": PostgresServer, "mariadb": MariaDBServer}
-_MESSAGE_ID = re.compile(rb"(?im)^message-id: *(<[^>]+>)")
 
 
 @dataclass(frozen=True)
@@ -143,7 +142,7 @@ def _kill_at_random(
 
 
 def _compare(stage: Stage, sink: CatchAll, plan: Plan, kills: int) -> Outcome:
-    taken = Counter(_message_id(one.content) for one in sink.messages)
+    taken = Counter(one.message_id for one in sink.messages)
     rows = stage.bench.messages()
     known = {row.message_id for row in rows}
     return Outcome(
@@ -155,12 +154,6 @@ def _compare(stage: Stage, sink: CatchAll, plan: Plan, kills: int) -> Outcome:
         unsent=sum(row.status != Status.SENT for row in rows),
         recoveries=tuple(_recoveries(stage)),
     )
-
-
-def _message_id(content: bytes) -> str:
-    found = _MESSAGE_ID.search(content)
-    assert found is not None
-    return found[1].decode()
 
 
 def _recoveries(stage: Stage) -> Iterator[float]:
@@ -194,6 +187,11 @@ def main() -> int:
         action="store_true",
         help="kill at every line of the engine, one after the other, instead of at random",
     )
+    parser.add_argument(
+        "--outages",
+        action="store_true",
+        help="take Redis away for ten minutes and lock the database for 30 s, instead of killing",
+    )
     given = parser.parse_args()
     logging.disable(logging.ERROR)  # the application's receivers of signals raise on purpose
     databases = given.database or ("sqlite", "postgresql")
@@ -204,6 +202,8 @@ def main() -> int:
             )
         with tempfile.TemporaryDirectory() as folder:
             return crash_everywhere(Path(folder), databases, given.seed)
+    if given.outages:
+        return _outages(databases)
     plan = Plan(given.messages, given.kills, delay=given.delay, seed=given.seed)
     broken = 0
     for name in databases:
@@ -214,6 +214,18 @@ def main() -> int:
         verdict = "holds" if outcome.holds else "BROKEN"
         sys.stdout.write(f"{name}, seed {given.seed}, {seconds:.0f} s: {outcome} {verdict}\n")
         broken += not outcome.holds
+    return broken
+
+
+def _outages(databases: Sequence[str]) -> int:
+    broken = 0
+    for name in databases:
+        for outage in (with_a_lock, without_redis):
+            with tempfile.TemporaryDirectory() as folder, _database(name, Path(folder)) as url:
+                outcome = outage(Path(folder) / "host", url)
+            verdict = "holds" if outcome.holds else "BROKEN"
+            sys.stdout.write(f"{name}: {outcome} {verdict}\n")
+            broken += not outcome.holds
     return broken
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.outages import with_a_lock, without_redis
 from tests.soak import Plan, soak
 
 
@@ -19,3 +20,17 @@ def test_workers_that_are_killed_lose_nothing(
     outcome = soak(tmp_path / "host", url, plan)
     assert outcome.holds, str(outcome)
     assert outcome.kills > 2, "it was over before it began"
+
+
+@pytest.mark.slow
+def test_a_database_that_is_locked_for_a_while_loses_nothing(
+    database_url: str, tmp_path: Path
+) -> None:
+    outage = with_a_lock(tmp_path / "host", database_url, seconds=2, messages=60)
+    assert outage.holds, str(outage)
+
+
+@pytest.mark.slow
+def test_a_redis_that_is_away_for_a_while_loses_nothing(sqlite_url: str, tmp_path: Path) -> None:
+    outage = without_redis(tmp_path / "host", sqlite_url, seconds=2, every=0.5, lease=3.0)
+    assert outage.holds, str(outage)

@@ -7,6 +7,7 @@ corners there is the scripted server, for what a real server does there is Exim.
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
 from dataclasses import dataclass
 from types import TracebackType
@@ -18,6 +19,7 @@ from aiosmtpd.smtp import SMTP, Envelope, Session
 from tests.servers.process import HOST, free_port
 from tests.waiting import wait_until
 
+_MESSAGE_ID = re.compile(rb"(?im)^message-id: *(<[^>]+>)")
 ACCEPTED = "250 2.0.0 taken"
 
 
@@ -28,6 +30,13 @@ class Caught:
     envelope_from: str
     recipients: tuple[str, ...]
     content: bytes
+
+    @property
+    def message_id(self) -> str:
+        """Its Message-ID, with angle brackets."""
+        found = _MESSAGE_ID.search(self.content)
+        assert found is not None
+        return found[1].decode()
 
 
 class CatchAll:
