@@ -29,8 +29,9 @@ from .delivery.patience import Patience
 from .delivery.presence import Presence
 from .delivery.rack import Rack
 from .delivery.record import Carrier
+from .delivery.seats import Seats
 from .delivery.supplies import Supplies
-from .delivery.supply import Handed, Place, Supply
+from .delivery.supply import Handed, Place
 from .errors import OutboxUnavailable
 from .models import ConnectionHealth, Message, Status, is_queued
 from .smtp import Session
@@ -96,7 +97,8 @@ class Worker:
         journal = Journal(core, prepare=lambda connection: overlap(connection, self._crew))
         self._crew: Crew[Entry, Written] = Crew(journal.write_all, ready=journal.ready)
         self._patience = Patience(core.database, self._crew)
-        self._supplies = Supplies(core, self._leases, self._patience, self._rack)
+        self._seats = Seats(self._rack)
+        self._supplies = Supplies(core, self._leases, self._patience, self._seats)
         self._stopped = threading.Event()
         self._ended = threading.Event()
         self._lock = threading.Lock()
@@ -182,9 +184,9 @@ class Worker:
         self._alone = True
         self._sessions = 1
         self._reply_seconds = patience
-        if patience is None:
-            self._leases = Leases(LONE_LEASE, self.pace.margin, self.pace.proof, is_renewed=False)
-        self._supplies = Supplies(self._core, self._leases, self._patience, self._rack, largest=1)
+        lasts = LONE_LEASE if patience is None else self.pace.lease
+        self._leases = Leases(lasts, self.pace.margin, self.pace.proof, is_renewed=False)
+        self._supplies = Supplies(self._core, self._leases, self._patience, self._seats, largest=1)
         try:
             self._drain_until(seconds)
         finally:
@@ -198,6 +200,7 @@ class Worker:
             if not self._start_lanes() and not self._busy():
                 return
             if not self._alone:
+                self._tidy_sessions()
                 self.bell.wait(0.5)
             if ends is not None and time.monotonic() > ends:
                 self._stopped.set()
@@ -205,6 +208,8 @@ class Worker:
     def _finish(self, heartbeat: threading.Thread | None) -> None:
         """Wait for the messages in hand, and leave everything tidy for others."""
         self._stopped.set()
+        # A message in hand may take long; nobody has to wait for what is idle meanwhile.
+        self._close_all_sessions()
         self._crew.join()
         self._ended.set()
         self._close_all_sessions()
@@ -221,12 +226,12 @@ class Worker:
 
     def _tick(self) -> float:
         """Do one pass, and return the seconds until the next one if nobody rings."""
+        self._tidy_sessions()
         try:
             if time.monotonic() - self._swept_at >= self.pace.sweep_every:
                 self._clock.look()
                 self.sweep()
             self._start_lanes()
-            self._close_idle_sessions()
             return self._seconds_until_due()
         except OutboxUnavailable as error:
             logger.warning("The worker waits for its database: %s", error)
@@ -254,6 +259,7 @@ class Worker:
         carrier = carriers.find(self._core, number, self._reply_seconds)
         if carrier is None:
             return 0
+        self._end_sessions(self._rack.outdated(number, carrier.endpoint))
         with self._lock:
             active, total = self._active[number], self._active.total()
         # A lane may be kept by a slow server, so it is not counted on for what is due now.
@@ -342,39 +348,50 @@ class Worker:
         with self._lock:
             return self._active.total() > 0
 
-    def _close_idle_sessions(self) -> None:
-        """End sessions that nobody uses, or that take the place of other workers."""
-        workers = self._presence.others + 1
-        left = self._supplies.left()
+    def _tidy_sessions(self) -> None:
+        """End sessions that nobody uses, or that take the place of other workers.
+
+        Whatever else fails: others may be waiting for them.
+        """
         sessions = self._rack.stale()
-        for supply in left:
-            share = supply.carrier.max_sessions // workers
-            if workers > 1:
-                sessions += self._rack.surplus(supply.carrier.endpoint, share)
+        workers = self._presence.others + 1
+        if workers > 1:
+            for number in self._rack.connections():
+                sessions += self._rack.surplus(number, self._seats.spare(number, workers))
+        self._end_sessions(sessions)
+        self._leave_to_others()
+
+    def _end_sessions(self, sessions: Sequence[Session]) -> None:
         for session in sessions:
             if not self._start_in_crew(partial(self._end, session)):
                 session.abort()
                 self._end(session)
-        self._leave_to_others(left)
 
     def _end(self, session: Session) -> None:
         self._rack.end(session)
         self.bell.ring()
 
-    def _leave_to_others(self, left: Sequence[Supply]) -> None:
+    def _leave_to_others(self) -> None:
         """Say which sessions are no longer open."""
-        closed = [supply for supply in left if supply.keeps_too_much]
-        if closed:
-            with self._core.database.write() as connection:
-                for supply in closed:
-                    supply.trim_hold(connection)
+        numbers = sorted(self._seats.too_many())
+        if not numbers:
+            return
+        try:
+            in_the_end(partial(self._write_down, numbers))
+        except Exception as error:  # noqa: BLE001  (it is tried again, or they end by themselves)
+            logger.warning("Sessions that are closed count for a while yet: %s", error)
+            return
+        for number in numbers:
+            self._seats.confirm(number)
+
+    def _write_down(self, numbers: Sequence[int]) -> None:
+        with self._core.database.write() as connection:
+            for number in numbers:
+                self._seats.write_down(connection, number)
 
     def _close_all_sessions(self) -> None:
         self._rack.close()
-        try:
-            self._leave_to_others(self._supplies.left())
-        except OutboxUnavailable as error:
-            logger.warning("Its sessions count for a while yet: %s", error)
+        self._leave_to_others()
 
     def _seconds_until_due(self) -> float:
         """Return how long to sleep: until a message or a probe is due, or the next sweep."""
@@ -405,9 +422,8 @@ class Worker:
 
     def _report(self) -> None:
         renewals = [
-            *(partial(self._renew, lease) for lease in self._leases.renewable()),
-            *(partial(self._renew_hold, supply) for supply in self._supplies.open()),
-            *(partial(self._renew_hold, supply) for supply in self._supplies.left()),
+            *(partial(self._renew, lease) for lease in self._leases.held()),
+            *(partial(self._renew_hold, number) for number in self._seats.held()),
         ]
         # Each for itself: what one of them meets must not end what the others hold.
         for renew in renewals:
@@ -425,16 +441,25 @@ class Worker:
             logger.exception("The worker could not report itself; it tries again.")
 
     def _renew(self, lease: Lease) -> None:
+        """Prolong a lease. One that has ended only if nobody has taken any of its messages.
+
+        A process that was stopped, or a machine that was suspended, finds it so; to go on with it
+        otherwise would send a message a second time.
+        """
         asked_at = uptime()
+        holds = lease.holds()
         with self._core.database.write() as connection:
+            if not holds and claim.count(connection, lease.token) < lease.messages:
+                return
             until = self._core.database_time(connection) + lease.lasts
             renewed = claim.renew(connection, lease.token, until)
         if renewed:
             lease.renewed(asked_at)
 
-    def _renew_hold(self, supply: Supply) -> None:
+    def _renew_hold(self, number: int) -> None:
         with self._core.database.write() as connection:
-            supply.renew_hold(connection)
+            until = self._core.database_time(connection) + self._leases.lasts
+            self._seats.renew(connection, number, until)
 
     def _free_those_behind_a_slow_one(self) -> None:
         """Let others have what waits behind messages that a server takes its time over."""

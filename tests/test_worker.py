@@ -18,8 +18,8 @@ import sqlalchemy as sa
 
 from flask_smtp_admin import worker as engine
 from flask_smtp_admin.database import Collision, Database
-from flask_smtp_admin.delivery import claim, housekeeping, patience, presence, rack
-from flask_smtp_admin.delivery.lease import Lease, Leases, Pace
+from flask_smtp_admin.delivery import claim, housekeeping, lease, patience, presence
+from flask_smtp_admin.delivery.lease import Lease, Pace
 from flask_smtp_admin.delivery.supply import Supply
 from flask_smtp_admin.errors import OutboxUnavailable
 from flask_smtp_admin.models import Connection, Message, SessionHold
@@ -313,62 +313,6 @@ def test_a_hold_on_sessions_is_renewed_while_the_server_takes_its_time(bench: Be
             assert bench.rows(SessionHold)[0].sessions == 1
             gate.open()
     assert bench.rows(SessionHold) == []
-
-
-def test_a_session_that_is_kept_for_the_next_message_counts_over_all_workers(
-    each_stage: Stage,
-) -> None:
-    bench = each_stage.bench
-    with ScriptedServer() as server:
-        bench.connection(server, max_sessions=1)
-        first = bench.send()
-        with running(bench.worker(pace=BRISK)) as worker:
-            wait_until(lambda: bench.message(first).status == "sent")
-            wait_until(lambda: bench.message(first).lease_until is None)
-            [kept] = bench.rows(SessionHold)
-            late = bench.send()
-            assert bench.worker(pace=BRISK).drain_alone() == 0, "the one session is kept open"
-            until = kept.held_until + BRISK.lease
-            wait_until(lambda: bench.rows(SessionHold)[0].held_until > until)
-
-            worker.bell.ring()
-            wait_until(lambda: bench.message(late).status == "sent")
-            assert server.sessions == 1
-        assert bench.rows(SessionHold) == []
-
-
-def test_no_session_is_kept_open_in_the_place_of_another_worker(
-    each_stage: Stage, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    bench = each_stage.bench
-    monkeypatch.setattr(rack, "IDLE_SECONDS", 3600.0)
-    with ScriptedServer() as server:
-        bench.connection(server, max_sessions=1)
-        first = bench.send()
-        with running(bench.worker()) as one, running(bench.worker()) as other:
-            wait_until(lambda: len(bench.rows(WorkerRow)) == 2)
-            for worker in (one, other):
-                worker._report()  # now they know of each other
-            one.bell.ring()
-            wait_until(lambda: bench.message(first).status == "sent")
-            wait_until(lambda: bench.rows(SessionHold) == [])
-            second = bench.send()
-            other.bell.ring()
-            wait_until(lambda: bench.message(second).status == "sent")
-
-
-def test_an_idle_session_that_is_closed_no_longer_counts(
-    bench: Bench, catchall: CatchAll, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    bench.connection(catchall)
-    first = bench.send()
-    with running(bench.worker()) as worker:
-        wait_until(lambda: bench.message(first).status == "sent")
-        wait_until(lambda: bench.message(first).lease_until is None)
-        assert [row.sessions for row in bench.rows(SessionHold)] == [1]
-        monkeypatch.setattr(rack, "IDLE_SECONDS", 0.0)
-        worker.bell.ring()
-        wait_until(lambda: bench.rows(SessionHold) == [])
 
 
 def test_what_waits_behind_a_slow_message_goes_over_other_sessions(
@@ -695,15 +639,28 @@ def test_a_lease_is_renewed_while_the_server_takes_its_time(bench: Bench) -> Non
     assert bench.message(number).crash_count == 0
 
 
-def test_a_lease_that_has_ended_is_not_renewed() -> None:
-    leases = Leases(timedelta(seconds=60), 1.0)
-    lasting, ended = leases.new(), leases.new()
-    ended.renewed(asked_at=-1000.0)
-
-    assert leases.renewable() == [lasting]
-    assert not ended.holds()
-    leases.drop(lasting)
-    assert leases.renewable() == []
+@pytest.mark.parametrize("taken", [0, 1], ids=["all there", "one taken"])
+def test_a_lease_that_has_ended_goes_on_only_if_nobody_has_taken_a_message(
+    each_stage: Stage, monkeypatch: pytest.MonkeyPatch, taken: int
+) -> None:
+    bench = each_stage.bench
+    with ScriptedServer() as server:
+        gate = Gate(server)
+        bench.connection(server, max_sessions=1)
+        numbers = [bench.send() for _ in range(3)]
+        with running(bench.worker()) as worker:
+            gate.wait()
+            later = lease.uptime() + worker.pace.lease.total_seconds()
+            monkeypatch.setattr(lease, "uptime", lambda: later)
+            monkeypatch.setattr(engine, "uptime", lambda: later)
+            [held] = worker._leases.held()
+            assert not held.holds()
+            bench.change(Message, Message.id.in_(numbers[:taken]), lease_token="another worker")
+            before = bench.message(numbers[-1]).lease_until
+            worker._report()
+            assert held.holds() is not bool(taken)
+            assert (bench.message(numbers[-1]).lease_until > before) is not bool(taken)
+            gate.open()
 
 
 def test_nothing_is_sent_in_the_last_moments_of_a_lease() -> None:

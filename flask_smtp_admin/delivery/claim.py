@@ -220,6 +220,14 @@ _RECIPIENTS = Bulk(
 )
 
 
+def count(connection: sa.Connection, token: str) -> int:
+    """Return how many messages are under the lease with this token, keeping them from others."""
+    mine = sa.select(Message.id).where(
+        Message.lease_token == token, Message.status == Status.SENDING
+    )
+    return len(connection.execute(mine.with_for_update()).all())
+
+
 def renew(connection: sa.Connection, token: str, until: datetime) -> bool:
     """Let the lease with this token last longer; ``False`` when no message is under it."""
     return bool(

@@ -12,53 +12,47 @@ import sqlalchemy as sa
 from ..models import ConnectionHealth, SessionHold
 
 
-def hold(
-    connection: sa.Connection,
-    hold_id: str,
-    connection_id: int,
-    *,
-    wanted: int,
-    most: int,
-    alive: datetime,
-    until: datetime,
-    idle: int = 0,
-) -> int:
-    """Write down that sessions are in use, and return how many: ``wanted``, or what is left.
+def of_others(connection: sa.Connection, hold_id: str, connection_id: int, alive: datetime) -> int:
+    """Return how many sessions others have with the server of a connection.
 
-    Must run in a write transaction.
-
-    :param most: sessions at the same time, over all workers.
     :param alive: a hold that ends before has not been renewed of late: its worker is gone.
-    :param until: when this one ends unless it is renewed; by the clock of the database.
-    :param idle: sessions that are open already, and are used before any other is opened.
     """
-    lock(connection, connection_id)
-    others = connection.execute(
-        sa.select(sa.func.coalesce(sa.func.sum(SessionHold.sessions), 0)).where(
-            SessionHold.connection_id == connection_id,
-            SessionHold.id != hold_id,
-            SessionHold.held_until > alive,
-        )
-    ).scalar_one()
-    granted = max(0, min(wanted, most - int(others)))
-    sessions = max(granted, idle)
-    if granted and not renew(connection, hold_id, sessions, until):
+    return int(
         connection.execute(
-            sa.insert(SessionHold).values(
-                id=hold_id, connection_id=connection_id, sessions=sessions, held_until=until
+            sa.select(sa.func.coalesce(sa.func.sum(SessionHold.sessions), 0)).where(
+                SessionHold.connection_id == connection_id,
+                SessionHold.id != hold_id,
+                SessionHold.held_until > alive,
             )
-        )
-    return granted
+        ).scalar_one()
+    )
 
 
-def renew(connection: sa.Connection, hold_id: str, sessions: int, until: datetime) -> bool:
-    """Let a hold last longer; ``False`` when there is none."""
+def put(
+    connection: sa.Connection, hold_id: str, connection_id: int, sessions: int, until: datetime
+) -> None:
+    """Write down how many sessions are in use. Must run in a write transaction, under :func:`lock`.
+
+    :param until: when the hold ends unless it is renewed; by the clock of the database.
+    """
     changed = connection.execute(
         sa.update(SessionHold)
         .where(SessionHold.id == hold_id)
         .values(sessions=sessions, held_until=until)
     ).rowcount
-    return bool(changed)
+    if not changed:
+        connection.execute(
+            sa.insert(SessionHold).values(
+                id=hold_id, connection_id=connection_id, sessions=sessions, held_until=until
+            )
+        )
+
+
+def renew(connection: sa.Connection, hold_id: str, until: datetime) -> None:
+    """Let a hold last longer, if it is there."""
+    connection.execute(
+        sa.update(SessionHold).where(SessionHold.id == hold_id).values(held_until=until)
+    )
 
 
 def let_go(connection: sa.Connection, hold_id: str, keep: int = 0) -> None:

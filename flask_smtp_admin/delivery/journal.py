@@ -17,7 +17,7 @@ from ..connections import Began, note_success
 from ..core import Core
 from ..errors import OutboxUnavailable
 from ..signals import Event
-from . import breaker, claim, facts, holds, record, together
+from . import breaker, claim, facts, record, together
 from .breaker import Trouble
 from .claim import Claimed
 from .decide import Decision
@@ -58,9 +58,11 @@ class Written:
 
     ``began``: the following message may be sent; ``None`` when the connection was changed or
     switched off meanwhile, so that nothing more may be sent over it as it was.
+    ``success_noted``: a success that was news has been taken into the connection's health.
     """
 
     events: list[Event] = field(default_factory=list)
+    success_noted: bool = True
     began: bool | None = False
     released: int = 0
 
@@ -107,10 +109,12 @@ class Journal:
             return self._store([entry])[0]
         except OutboxUnavailable as error:
             return error
-        except BaseException as error:  # noqa: BLE001  (raised where the lane waits)
+        except Exception as error:  # noqa: BLE001  (raised where the lane waits)
             return self._in_plain_words(entry, error)
+        except BaseException as error:  # noqa: BLE001  (the same; somebody wants it all to end)
+            return error
 
-    def _in_plain_words(self, entry: Entry, error: BaseException) -> Written | BaseException:
+    def _in_plain_words(self, entry: Entry, error: Exception) -> Written | BaseException:
         """Write an outcome at least in letters that the database takes: it must not be lost."""
         if entry.done is None:
             return error
@@ -118,6 +122,8 @@ class Journal:
             return self._store([replace(entry, done=in_ascii(entry.done), rows=None, again=True)])[
                 0
             ]
+        except OutboxUnavailable as away:
+            return away
         except Exception:  # noqa: BLE001  (it was not for its words; the first error says why)
             return error
 
@@ -158,7 +164,7 @@ class Journal:
                 record.forget(connection, entry.following)
         written = self._write_rows(connection, entries)
         for entry, its in zip(entries, written, strict=True):
-            its.events += self._note_health(connection, entry, now)
+            its.events += self._note_health(connection, entry, its, now)
             if entry.leaving is not None:
                 its.released = _give_back(connection, entry.leaving)
         return written
@@ -224,7 +230,9 @@ class Journal:
             for _, its in still:  # a single one, or it would have been contested
                 its.began = False
 
-    def _note_health(self, connection: sa.Connection, entry: Entry, now: datetime) -> list[Event]:
+    def _note_health(
+        self, connection: sa.Connection, entry: Entry, its: Written, now: datetime
+    ) -> list[Event]:
         done, carrier = entry.done, entry.carrier
         if done is None:
             return []
@@ -232,7 +240,7 @@ class Journal:
             if not entry.success_is_news:
                 return []
             began = Began(message=done.started_at, lane=entry.began_at)
-            recovered = note_success(connection, carrier.id, now, began)
+            its.success_noted, recovered = note_success(connection, carrier.id, now, began)
             return [
                 facts.of_connection("connection_recovered", carrier, None, now=now, retry_at=None)
             ] * recovered
@@ -264,5 +272,5 @@ def _is_of_a_secret(entry: Entry) -> bool:
 
 def _give_back(connection: sa.Connection, leaving: Leaving) -> int:
     """Leave messages that were not offered to others, and return how many there were."""
-    holds.let_go(connection, leaving.hold_id, leaving.keeps)
+    leaving.seats.write_down(connection, leaving.connection_id)
     return sum(claim.release(connection, lease.token) for lease in leaving.leases)

@@ -197,6 +197,8 @@ class Lane:
         leaving = self._supply.leave(self._place)
         try:
             self.released_count += self._write(leaving=leaving).released
+            if leaving is not None:
+                leaving.seats.confirm(leaving.connection_id)
         except OutboxUnavailable:
             if self._done is not None:
                 logger.exception("An outcome was lost: %s", self._done.decision.reason)
@@ -205,7 +207,7 @@ class Lane:
             if self._done_under is not None:
                 self._supply.give_up(self._done_under)
             if leaving is not None:
-                self._supply.close(leaving.keeps)
+                self._supply.close()
 
     # --- what is written ------------------------------------------------------------------------
 
@@ -245,7 +247,7 @@ class Lane:
                     raise
                 self._patience.pause(error)
             entry = replace(entry, again=True, following=next_one if holds else None)
-        self._note_success()
+        self._note_success(taken=written.success_noted)
         self._tell(written.events)
         return written
 
@@ -259,7 +261,7 @@ class Lane:
         for event in events:
             self._core.publish(event)
 
-    def _note_success(self) -> None:
+    def _note_success(self, *, taken: bool) -> None:
         """Remember what was written of the connection's health."""
         done, self._done = self._done, None
         lease, self._done_under = self._done_under, None
@@ -267,7 +269,7 @@ class Lane:
             self._supply.settled(lease)
         if done is not None and done.decision.blames is not None:
             self._success_noted = None
-        elif done is not None and self._success_is_news():
+        elif done is not None and taken and self._success_is_news():
             self._success_noted = self._core.now()
 
     def _success_is_news(self) -> bool:

@@ -69,6 +69,8 @@ class Lease:
     def __init__(self, lasts: timedelta, margin: float, reserve: float = 0.0) -> None:
         self.token = str(uuid.uuid4())
         self.lasts = lasts
+        self.messages = 0
+        """How many are under it, and not dealt with."""
         self._margin = margin
         self._reserve = reserve
         self._ends = uptime() + lasts.total_seconds()
@@ -93,14 +95,15 @@ class Clockwork:
     """Whether the clock that leases go by can be trusted, as far as this process has seen it.
 
     A clock that was set forward makes every lease look as if it had ended. Living workers renew
-    theirs within :attr:`Pace.renew_every`, by the new time; until then nothing is taken back.
+    theirs within :attr:`Pace.renew_every`, by the new time; until then nothing is taken back. The
+    same when the machine was suspended, and with it the other workers that may be there.
 
     :param pause: seconds of distrust after the clock was set.
     """
 
     def __init__(self, pause: float) -> None:
         self._pause = pause
-        self._offset: float | None = None
+        self._offsets: tuple[float, float] | None = None
         self._distrusted_until = float("-inf")
 
     def is_trusted(self, now: datetime) -> bool:
@@ -108,12 +111,17 @@ class Clockwork:
 
         :param now: by the clock of the database.
         """
-        since = uptime()
-        offset = now.timestamp() - since
-        if self._offset is not None and abs(offset - self._offset) > CLOCK_STEP:
-            self._distrusted_until = since + self._pause
-        self._offset = offset
-        return since >= self._distrusted_until
+        monotonic = time.monotonic()
+        # Only one of the two stands still while the machine is suspended.
+        offsets = (now.timestamp() - uptime(), now.timestamp() - monotonic)
+        if self._offsets is not None and any(map(_differ, offsets, self._offsets)):
+            self._distrusted_until = monotonic + self._pause
+        self._offsets = offsets
+        return monotonic >= self._distrusted_until
+
+
+def _differ(one: float, other: float) -> bool:
+    return abs(one - other) > CLOCK_STEP
 
 
 class Leases:
@@ -138,12 +146,17 @@ class Leases:
         self._lock = threading.Lock()
         self._held: set[Lease] = set()
 
-    def new(self, final_timeout: float = 0.0) -> Lease:
+    @property
+    def is_lone(self) -> bool:
+        """Whether nobody renews them."""
+        return not self._is_renewed
+
+    def new(self, end_seconds: float = 0.0) -> Lease:
         """Make a lease and keep it for renewal.
 
-        :param final_timeout: seconds that a server may take over its last reply to a message.
+        :param end_seconds: how long the end of a message may take, from its last bytes to the reply.
         """
-        reserve = 0.0 if self._is_renewed else final_timeout
+        reserve = 0.0 if self._is_renewed else end_seconds
         lease = Lease(self.lasts + timedelta(seconds=reserve), self._margin, reserve)
         with self._lock:
             self._held.add(lease)
@@ -159,11 +172,7 @@ class Leases:
         with self._lock:
             return {lease.token for lease in self._held}
 
-    def renewable(self) -> list[Lease]:
-        """Return the leases to renew.
-
-        One that has ended is not among them: another worker may have its messages by now, and
-        renewing it would let a process that had been stopped send them a second time.
-        """
+    def held(self) -> list[Lease]:
+        """Return the leases to renew."""
         with self._lock:
-            return [lease for lease in self._held if lease.holds()]
+            return list(self._held)

@@ -70,10 +70,10 @@ class Link:
         """Have an open session, or say why there is none."""
         if self._trial.reply is not None:
             return None
-        session = self._session or self._rack.take(self._carrier.endpoint)
+        session = self._session or self._rack.take(self._carrier.id, self._carrier.endpoint)
         while session is not None and not self._serves(session):
             session.quit()
-            session = self._rack.take(self._carrier.endpoint)
+            session = self._rack.take(self._carrier.id, self._carrier.endpoint)
         self._session = session
         return self._open() if session is None else None
 
@@ -135,18 +135,23 @@ class Link:
             self._session = None
 
     def put_back(self) -> None:
-        """Leave the session for whoever comes next, if it serves."""
+        """Leave the session for whoever comes next; one that does not serve is left to be ended."""
         self.take_back_offer()
-        if self._session is not None and self._serves(self._session):
-            self._rack.put_back(self._session)
+        session = self._session
+        if session is None:
+            return
+        number = self._carrier.id
+        if self._serves(session) and self._rack.put_back(number, session):
             self._session = None
+        else:
+            self._rack.retire(number, session)
 
     def close(self) -> None:
         """Have no session any more, and say so to the server."""
         self.put_back()
         session, self._session = self._session, None
         if session is not None:
-            session.quit()
+            self._rack.end(session)
 
     def _serves(self, session: Session) -> bool:
         return session.usable and session.transactions < self._carrier.messages_per_session

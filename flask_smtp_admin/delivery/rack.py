@@ -1,4 +1,4 @@
-"""The open SMTP sessions of a worker, kept for the next message.
+"""The open SMTP sessions of a worker that no lane has: kept for the next message, or being ended.
 
 Owns which session is free and when an idle one is ended. Must not know messages.
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import Counter
 from dataclasses import dataclass
 
 from ..smtp import Endpoint, Session
@@ -19,34 +18,63 @@ earlier, so that they take no place that somebody else needs."""
 
 @dataclass(frozen=True)
 class _Idle:
+    connection_id: int
     session: Session
     since: float
 
 
 class Rack:
-    """Idle sessions by the endpoint that they lead to. Thread-safe."""
+    """Sessions by the connection that they were opened for. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._idle: dict[Endpoint, list[_Idle]] = {}
-        self._ending: Counter[Endpoint] = Counter()
+        self._is_open = True
+        self._idle: list[_Idle] = []
+        self._ending: dict[Session, int] = {}
 
-    def take(self, endpoint: Endpoint) -> Session | None:
+    # --- for lanes --------------------------------------------------------------------------------
+
+    def take(self, connection_id: int, endpoint: Endpoint) -> Session | None:
         """Return an idle session to exactly this endpoint, the one used last, or ``None``."""
         with self._lock:
-            sessions = self._idle.get(endpoint)
-            return sessions.pop().session if sessions else None
+            for place in reversed(range(len(self._idle))):
+                one = self._idle[place]
+                if one.connection_id == connection_id and one.session.endpoint == endpoint:
+                    return self._idle.pop(place).session
+        return None
 
-    def put_back(self, session: Session) -> None:
-        """Keep a session for the next message."""
+    def put_back(self, connection_id: int, session: Session) -> bool:
+        """Keep a session for the next message; ``False``: it is to be ended instead."""
         with self._lock:
-            idle = self._idle.setdefault(session.endpoint, [])
-            idle.append(_Idle(session, time.monotonic()))
+            if self._is_open:
+                self._idle.append(_Idle(connection_id, session, time.monotonic()))
+            return self._is_open
 
-    def count(self, endpoint: Endpoint) -> int:
-        """Return how many sessions to this endpoint are open, though no lane has them."""
+    def retire(self, connection_id: int, session: Session) -> None:
+        """Count a session as open until :meth:`end` has ended it."""
         with self._lock:
-            return len(self._idle.get(endpoint, ())) + self._ending[endpoint]
+            self._ending[session] = connection_id
+
+    # --- for the worker ---------------------------------------------------------------------------
+
+    def connections(self) -> set[int]:
+        """Return the numbers of the connections that have idle sessions."""
+        with self._lock:
+            return {one.connection_id for one in self._idle}
+
+    def count(self, connection_id: int) -> int:
+        """Return how many sessions of a connection are open, though no lane has them."""
+        with self._lock:
+            idle = sum(one.connection_id == connection_id for one in self._idle)
+            return idle + sum(number == connection_id for number in self._ending.values())
+
+    def ready(self, connection_id: int, endpoint: Endpoint) -> int:
+        """Return how many of them the next lanes can use."""
+        with self._lock:
+            return sum(
+                one.connection_id == connection_id and one.session.endpoint == endpoint
+                for one in self._idle
+            )
 
     def stale(self, older_than: float | None = None) -> list[Session]:
         """Take out the sessions that have not been used for so many seconds, to be ended.
@@ -55,36 +83,41 @@ class Rack:
         """
         limit = time.monotonic() - (IDLE_SECONDS if older_than is None else older_than)
         with self._lock:
-            stale = [i for idle in self._idle.values() for i in idle if i.since <= limit]
-            self._idle = {
-                endpoint: kept
-                for endpoint, idle in self._idle.items()
-                if (kept := [i for i in idle if i.since > limit])
-            }
-            return self._to_be_ended(stale)
+            return self._taken_out([one for one in self._idle if one.since <= limit])
 
-    def surplus(self, endpoint: Endpoint, keep: int) -> list[Session]:
-        """Take out the sessions beyond so many, those that were used last not being among them."""
+    def surplus(self, connection_id: int, keep: int) -> list[Session]:
+        """Take out the sessions beyond so many, those used last not being among them."""
         with self._lock:
-            idle = self._idle.get(endpoint, [])
-            many = max(len(idle) - keep, 0)
-            surplus, self._idle[endpoint] = idle[:many], idle[many:]
-            return self._to_be_ended(surplus)
+            idle = [one for one in self._idle if one.connection_id == connection_id]
+            return self._taken_out(idle[: max(len(idle) - keep, 0)])
 
-    def _to_be_ended(self, idle: list[_Idle]) -> list[Session]:
-        sessions = [one.session for one in idle]
-        self._ending.update(session.endpoint for session in sessions)
-        return sessions
+    def outdated(self, connection_id: int, endpoint: Endpoint) -> list[Session]:
+        """Take out the sessions that lead where the connection led before it was changed."""
+        with self._lock:
+            return self._taken_out(
+                [
+                    one
+                    for one in self._idle
+                    if one.connection_id == connection_id and one.session.endpoint != endpoint
+                ]
+            )
+
+    def _taken_out(self, some: list[_Idle]) -> list[Session]:
+        self._idle = [one for one in self._idle if one not in some]
+        self._ending.update({one.session: one.connection_id for one in some})
+        return [one.session for one in some]
 
     def end(self, session: Session) -> None:
-        """End a session that was taken out for that; until then it counts as open."""
+        """End a session that was taken out or retired; from then on it does not count."""
         try:
             session.quit()
         finally:
             with self._lock:
-                self._ending[session.endpoint] -= 1
+                self._ending.pop(session, None)
 
     def close(self) -> None:
-        """End all sessions."""
+        """End all sessions, and keep none any more."""
+        with self._lock:
+            self._is_open = False
         for session in self.stale(older_than=0):
             self.end(session)

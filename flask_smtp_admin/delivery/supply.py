@@ -12,9 +12,7 @@ from __future__ import annotations
 
 import threading
 import time
-import uuid
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
@@ -23,12 +21,14 @@ import sqlalchemy as sa
 
 from ..bulk import Runs
 from ..core import Core
-from . import breaker, claim, holds, record
+from ..smtp import Endpoint
+from . import breaker, claim, record
 from .claim import Claimed
 from .lease import Lease, Leases
 from .limits import allowance
 from .patience import Patience
 from .record import Carrier
+from .seats import Asking, Seats
 
 BATCH, FIRST_BATCH = 100, 20
 """Messages at most of a claim, and of the first."""
@@ -47,19 +47,16 @@ class Handed(NamedTuple):
 class Leaving:
     """What the last lane gives back.
 
-    :param hold_id: names the sessions that were in use.
+    :param seats: and the number of the connection: what is written down of its sessions.
     :param leases: under which there are messages that have not been offered.
-    :param keeps: sessions that stay open for the next message.
     """
 
-    hold_id: str
+    seats: Seats
+    connection_id: int
     leases: tuple[Lease, ...]
-    keeps: int = 0
 
 
 class _Filling(NamedTuple):
-    granted: int
-    """Lanes that there may be."""
     asked: int
     batch: list[Claimed]
     is_current: bool = True
@@ -70,8 +67,6 @@ class Supply:
     """The claimed messages of one connection. Thread-safe where it says so.
 
     :param largest: messages at most of a claim; 1 has each claimed when its turn has come.
-    :param idle: tells how many sessions to the server are open, though no lane has them.
-    :param hold_id: names the sessions that are in use; of those that another supply has kept open.
     """
 
     def __init__(
@@ -80,18 +75,13 @@ class Supply:
         carrier: Carrier,
         leases: Leases,
         patience: Patience,
+        seats: Seats,
         *,
         largest: int = BATCH,
-        idle: Callable[[], int] = lambda: 0,
-        hold_id: str | None = None,
     ) -> None:
         self.carrier = carrier
-        self.hold_id = hold_id or str(uuid.uuid4())
         self.claimed_count = 0
-        self.keeps = 0
-        """Sessions that it has left open for the next message, once it is closed."""
-        self.is_closed = False
-        self._idle = idle
+        self._seats = seats
         self._core = core
         self._leases = leases
         self._patience = patience
@@ -124,25 +114,6 @@ class Supply:
     def is_open(self) -> bool:
         """Whether there are lanes, or will be."""
         return self._is_open
-
-    def renew_hold(self, connection: sa.Connection) -> None:
-        """Say that sessions are still in use, or open for the next message."""
-        with self._lock:
-            admitted = sum(place.is_admitted for place in self._places)
-        sessions = min(admitted + self._idle(), self.carrier.max_sessions)
-        if admitted or self.keeps:
-            until = self._core.database_time(connection) + self._leases.lasts
-            holds.renew(connection, self.hold_id, sessions, until)
-
-    def trim_hold(self, connection: sa.Connection) -> None:
-        """Leave to others what is no longer open, when the lanes are gone."""
-        self.keeps = min(self.keeps, self._idle())
-        holds.let_go(connection, self.hold_id, self.keeps)
-
-    @property
-    def keeps_too_much(self) -> bool:
-        """Whether some of what it has left open has been closed since."""
-        return self.keeps > self._idle()
 
     def take_from_the_stuck(self, seconds: float) -> list[Handed]:
         """Have lanes that wait for a slow server keep nothing else waiting.
@@ -185,6 +156,7 @@ class Supply:
         self._finished += 1
         with self._lock:
             left = self._outstanding.get(lease, 1) - 1
+            lease.messages = left
             if left:
                 self._outstanding[lease] = left
                 return
@@ -207,22 +179,20 @@ class Supply:
             self._put_back(place)
             if place in self._places:
                 self._places.remove(place)
+            if place.is_admitted:
+                place.is_admitted = False
+                self._seats.leave(self.carrier.id)
             if self._places or not self._is_open:
                 return None
             self._is_open = False
             self._pool.clear()
-            keeps = min(self._idle(), self.carrier.max_sessions)
-            return Leaving(self.hold_id, tuple(self._outstanding), keeps)
+            return Leaving(self._seats, self.carrier.id, tuple(self._outstanding))
 
-    def close(self, keeps: int = 0) -> None:
-        """Renew no lease any more; the last lane has given back what there was, but for sessions.
-
-        :param keeps: as in :class:`Leaving`.
-        """
+    def close(self) -> None:
+        """Renew no lease any more."""
         with self._lock:
             leases = list(self._outstanding)
             self._outstanding.clear()
-            self.keeps, self.is_closed = keeps, True
         for lease in leases:
             self._leases.drop(lease)
 
@@ -256,52 +226,55 @@ class Supply:
         lacks_room = self._lacks_room()
         if not lacks_room and not self._runs_low():
             return  # it was done for another lane meanwhile
-        lease = self._leases.new(self.carrier.endpoint.final_timeout)
+        lease = self._leases.new(_end_seconds(self.carrier.endpoint))
         try:
-            if lacks_room or self.carrier.limits.set_ones():
-                filling = self._patience(lambda connection: self._claim(connection, lease))
-            else:
-                filling = self._patience.rows(lambda rows: self._claim_rows(rows, lease))
+            with self._seats.asking(self.carrier) as asking:
+                # Without a heartbeat, the hold on the sessions is renewed here.
+                if lacks_room or self.carrier.limits.set_ones() or self._leases.is_lone:
+                    filling = self._patience(
+                        lambda connection: self._claim(connection, lease, asking)
+                    )
+                else:
+                    filling = self._patience.rows(lambda rows: self._claim_rows(rows, lease))
+                self._take_in(filling, lease, asking)
         except BaseException:
             self._leases.drop(lease)
             raise
-        self._take_in(filling, lease)
 
-    def _take_in(self, filling: _Filling, lease: Lease) -> None:
+    def _take_in(self, filling: _Filling, lease: Lease, asking: Asking) -> None:
         batch = filling.batch
         with self._lock:
-            for number, place in enumerate(self._places):
-                place.is_admitted = place.is_admitted or number < filling.granted
+            for place in self._places:
+                place.is_admitted = place.is_admitted or asking.hand_out()
                 place.is_crowded_out = filling.is_current and not place.is_admitted
-            self._is_dry = len(batch) < filling.asked or not filling.granted
+            has_lane = any(place.is_admitted for place in self._places)
+            self._is_dry = len(batch) < filling.asked or not has_lane
             self._pool.extend(Handed(message, lease) for message in batch)
             if batch:
-                self._outstanding[lease] = len(batch)
+                self._outstanding[lease] = lease.messages = len(batch)
         self.claimed_count += len(batch)
         if not batch:
             self._leases.drop(lease)
 
-    def _claim(self, connection: sa.Connection, lease: Lease) -> _Filling:
+    def _claim(self, connection: sa.Connection, lease: Lease, asking: Asking) -> _Filling:
         """Find room for all lanes, and claim what the connection's limits allow, if it is needed."""
         carrier = self.carrier
         if not self._is_wanted(connection):
-            return _Filling(0, 1, [], is_current=False)
+            return _Filling(1, [], is_current=False)
         exactly = self._core.database_time(connection)
-        granted = self._room(connection, lease, exactly)
-        if not granted or not self._runs_low():
-            return _Filling(granted, 0, [])
+        if not self._find_room(connection, lease, exactly, asking) or not self._runs_low():
+            return _Filling(0, [])
         asked = self._size()
         limit = allowance(connection, carrier.id, carrier.limits, asked, self._core.now())
-        return _Filling(granted, asked, self._take(connection, lease, limit, exactly))
+        return _Filling(asked, self._take(connection, lease, limit, exactly))
 
     def _claim_rows(self, connection: Runs, lease: Lease) -> _Filling:
         """Claim for lanes that are there already, over a connection without limits."""
         if not self._is_wanted(connection):
-            return _Filling(0, 1, [], is_current=False)
+            return _Filling(1, [], is_current=False)
         exactly = self._core.database_time(connection)
         asked = self._size()
-        batch = self._take(connection, lease, asked, exactly)
-        return _Filling(len(self._places), asked, batch)
+        return _Filling(asked, self._take(connection, lease, asked, exactly))
 
     def _is_wanted(self, connection: Runs) -> bool:
         """Tell whether the connection is still as it was, and its server takes more."""
@@ -320,22 +293,25 @@ class Supply:
             lease_until=exactly + lease.lasts,
         )
 
-    def _room(self, connection: sa.Connection, lease: Lease, now: datetime) -> int:
-        """Return how many lanes there may be, ``now`` being by the clock of the database."""
+    def _find_room(
+        self, connection: sa.Connection, lease: Lease, now: datetime, asking: Asking
+    ) -> bool:
+        """Ask for seats for the lanes that have none; tell whether any lane has one.
+
+        :param now: by the clock of the database.
+        """
         with self._lock:
-            lanes = len(self._places)
-        if not self._lacks_room():
-            return lanes
-        return holds.hold(
-            connection,
-            self.hold_id,
-            self.carrier.id,
-            wanted=lanes,
-            most=self.carrier.max_sessions,
-            alive=now + self._leases.proof,
-            until=now + lease.lasts,
-            idle=min(self._idle(), self.carrier.max_sessions),
-        )
+            wanted = sum(not place.is_admitted for place in self._places)
+            has_lane = wanted < len(self._places)
+        until = now + lease.lasts
+        if wanted:
+            alive = now + self._leases.proof
+            return (
+                bool(asking.take(connection, wanted=wanted, alive=alive, until=until)) or has_lane
+            )
+        if self._leases.is_lone:
+            self._seats.renew(connection, self.carrier.id, until)
+        return has_lane
 
     def _lacks_room(self) -> bool:
         with self._lock:
@@ -350,6 +326,11 @@ class Supply:
             fitting = int(BATCH_SECONDS / max(seconds, 1e-6))
             self._fitting = max(1, min(fitting, self._largest))
         return self._fitting
+
+
+def _end_seconds(endpoint: Endpoint) -> float:
+    """Return how long it may take at most to write the last of a message and to get the reply."""
+    return min(endpoint.reply_timeout + endpoint.final_timeout, endpoint.session_deadline)
 
 
 class Place:

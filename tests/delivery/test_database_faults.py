@@ -221,7 +221,12 @@ def test_an_outcome_is_stored_though_the_database_has_no_letters_for_it(
 
 def test_a_person_need_not_know_of_a_deadlock(postgres_url: str, catchall: CatchAll) -> None:
     """The act waits for our lock on the connection's health, and we for its message."""
-    waiting = sa.text("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
+    waiting = sa.text(
+        "SELECT count(*) FROM pg_stat_activity "
+        "WHERE wait_event_type = 'Lock' AND datname = current_database()"
+    )
+    # Who waits looks for a deadlock after this time, and gives in. It must not be us.
+    patient = sa.text("SET LOCAL deadlock_timeout = '60s'")
 
     with a_bench(postgres_url) as bench, ThreadPoolExecutor(1) as threads:
 
@@ -232,6 +237,7 @@ def test_a_person_need_not_know_of_a_deadlock(postgres_url: str, catchall: Catch
         bench.connection(catchall)
         bench.send()
         with bench.engine.connect() as ours:
+            ours.execute(patient)
             ours.execute(sa.select(ConnectionHealth).with_for_update())
             retried = threads.submit(outbox.retry, bench.core)
             wait_until(is_waiting, what="the act to wait for the lock")

@@ -194,3 +194,21 @@ def test_a_changed_connection_and_a_lost_message_are_not_mixed_up(
     ]
     found = Journal(bench.core).write_all(entries)
     assert [getattr(one, "began", one) for one in found] == [None, False]
+
+
+def test_who_interrupts_a_transaction_is_heard(
+    bench: Bench, carrier: Carrier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = Journal(bench.core)
+    tries: list[int] = []
+
+    def interrupted(entries: Sequence[Entry]) -> list[Written]:
+        tries.append(len(entries))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(journal, "_store", interrupted)
+    bench.send()
+    message = _claimed(bench, carrier, Lease(SECONDS, 2.0))
+    [found] = journal.write_all([an_entry(bench, carrier, following=message)])
+    assert isinstance(found, KeyboardInterrupt)
+    assert tries == [1]

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from datetime import timedelta
+import time
+from datetime import datetime, timedelta, timezone
 
 import pytest
 
 from flask_smtp_admin.delivery import lease
-from flask_smtp_admin.delivery.lease import Lease, Leases
+from flask_smtp_admin.delivery.lease import Clockwork, Lease, Leases
 from tests.servers.process import ServerMissing, find_program, skip_or_fail
 
 SUSPENDED = 1000
@@ -42,6 +43,20 @@ def test_who_cannot_renew_a_lease_leaves_the_server_time_for_its_last_reply(
     renewed = Leases(timedelta(seconds=45), margin).new(reply)
     assert renewed.lasts == timedelta(seconds=45)
     assert renewed.lets_end()
+
+
+def test_after_a_suspension_nothing_is_taken_back_until_living_workers_have_renewed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The clock of the database has gone on, and so has ours, but nobody could renew anything."""
+    clockwork, now = Clockwork(pause=21.0), datetime.now(timezone.utc)
+    assert clockwork.is_trusted(now)
+    slept = timedelta(seconds=SUSPENDED)
+    after = lease.uptime() + slept.total_seconds()
+    monkeypatch.setattr(lease, "uptime", lambda: after)
+    assert not clockwork.is_trusted(now + slept)
+    monkeypatch.setattr(time, "monotonic", lambda: after)
+    assert Clockwork(pause=21.0).is_trusted(now + slept)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux can be told how long it has slept")

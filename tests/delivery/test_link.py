@@ -132,13 +132,31 @@ def test_idle_sessions_are_taken_out_of_the_rack(scripted: ScriptedServer) -> No
     rack = Rack()
     session = Session(patient(scripted))
     session.open()
-    rack.put_back(session)
+    assert rack.put_back(1, session)
 
     assert rack.stale() == [], "it has just been used"
-    assert rack.take(patient(scripted, port=1)) is None, "another server's"
+    assert rack.take(1, patient(scripted, port=1)) is None, "another server's"
+    assert rack.take(2, patient(scripted)) is None, "another connection's"
+    assert rack.outdated(1, patient(scripted)) == []
+    assert rack.surplus(1, 1) == []
     assert rack.stale(older_than=0) == [session]
-    assert rack.take(patient(scripted)) is None
-    session.quit()
+    assert rack.take(1, patient(scripted)) is None
+    assert (rack.count(1), rack.count(2)) == (1, 0), "it is still open"
+    rack.end(session)
+    assert rack.count(1) == 0
+    assert scripted.commands[-1] == "QUIT"
+
+
+def test_a_rack_that_is_closed_keeps_nothing(scripted: ScriptedServer) -> None:
+    rack = Rack()
+    session = Session(patient(scripted))
+    session.open()
+    rack.close()
+    assert not rack.put_back(1, session)
+    rack.retire(1, session)
+    assert rack.count(1) == 1
+    rack.end(session)
+    assert rack.count(1) == 0
 
 
 def test_a_session_past_its_deadline_is_not_used_again(

@@ -17,10 +17,10 @@ from flask_smtp_admin.delivery.lane import Lane
 from flask_smtp_admin.delivery.lease import Leases
 from flask_smtp_admin.delivery.patience import Patience
 from flask_smtp_admin.delivery.rack import Rack
+from flask_smtp_admin.delivery.seats import Seats
 from flask_smtp_admin.delivery.supplies import Supplies
 from flask_smtp_admin.delivery.supply import Handed, Place
 from flask_smtp_admin.models import Connection, SessionHold
-from flask_smtp_admin.smtp import Session
 from tests.delivery.bench import Bench
 from tests.servers.catchall import CatchAll
 
@@ -44,18 +44,12 @@ class Shop:
         self.leases = Leases(timedelta(seconds=45), 2.0, timedelta(seconds=20))
         self.patience = Counting(bench.core.database, Crew(list))
         self.rack = Rack()
-        self.supplies = Supplies(bench.core, self.leases, self.patience, self.rack)
+        self.supplies = Supplies(bench.core, self.leases, self.patience, Seats(self.rack))
 
     def join(self) -> Place:
         carrier = carriers.find(self.bench.core, self.number)
         assert carrier is not None
         return self.supplies.join(carrier)
-
-    def a_session(self) -> Session:
-        """Return a session to the connection's server, which is not open."""
-        carrier = carriers.find(self.bench.core, self.number)
-        assert carrier is not None
-        return Session(carrier.endpoint)
 
     def next(self, place: Place) -> Handed:
         handed = place.next()
@@ -183,7 +177,7 @@ def test_there_are_no_more_lanes_than_the_connection_allows(shop: Shop) -> None:
     shop.next(first)
     elsewhere = Shop.__new__(Shop)
     elsewhere.__dict__.update(
-        shop.__dict__, supplies=Supplies(shop.bench.core, shop.leases, shop.patience, Rack())
+        shop.__dict__, supplies=Supplies(shop.bench.core, shop.leases, shop.patience, Seats(Rack()))
     )
     theirs, too_many = elsewhere.join(), elsewhere.join()
     assert theirs.next() is None
@@ -244,21 +238,3 @@ def test_a_lane_that_may_not_send_keeps_no_message(shop: Shop) -> None:
     assert lane.sent_count == 0
     freed = stuck.supply.take_from_the_stuck(-1.0)
     assert [handed.message.id for handed in freed] == numbers[1:]
-
-
-def test_sessions_that_were_left_open_are_the_next_lanes_own(shop: Shop) -> None:
-    shop.bench.send()
-    shop.bench.send()
-    shop.rack.put_back(shop.a_session())
-    place = shop.join()
-    shop.next(place)
-    leaving = place.supply.leave(place)
-    assert leaving is not None
-    assert leaving.keeps == 1
-    place.supply.close(leaving.keeps)
-    assert [one.hold_id for one in shop.supplies.left()] == [leaving.hold_id]
-
-    again = shop.join()
-    assert again.supply is not place.supply
-    assert again.supply.hold_id == leaving.hold_id
-    assert shop.supplies.left() == []
