@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 import sqlalchemy as sa
 
@@ -28,10 +29,19 @@ class Began:
     lane: datetime
 
 
+class Noted(NamedTuple):
+    """What a success has changed."""
+
+    works: bool
+    """Whether the connection counts as working now."""
+    recovered: bool
+    """Whether it had been given up on before."""
+
+
 def note_success(
     connection: sa.Connection, connection_id: int, now: datetime, began: Began | None = None
-) -> bool:
-    """Write that the connection works, and tell whether it had been given up on before.
+) -> Noted:
+    """Write that the connection works, and tell what that has changed.
 
     :param began: of a message that went beside others; ``None``: there is no younger news.
     """
@@ -52,10 +62,11 @@ def note_success(
     # A pause for a limit of ours comes without failures, and its end is no news.
     was_open = ConnectionHealth.failures >= retry.FAILURES_TO_OPEN
     if connection.execute(healed.where(was_open)).rowcount:
-        return True
-    if not connection.execute(healed).rowcount:
-        connection.execute(sa.update(ConnectionHealth).where(of_it).values(last_ok_at=now))
-    return False
+        return Noted(works=True, recovered=True)
+    if connection.execute(healed).rowcount:
+        return Noted(works=True, recovered=False)
+    connection.execute(sa.update(ConnectionHealth).where(of_it).values(last_ok_at=now))
+    return Noted(works=False, recovered=False)
 
 
 def _is_paused_for_a_limit(now: datetime) -> sa.ColumnElement[bool]:
@@ -76,4 +87,6 @@ def _has_younger_news(began: Began, now: datetime) -> sa.ColumnElement[bool]:
         ConnectionHealth.retry_at > now,
         failed_at > began.lane,
     )
-    return sa.and_(failed_at.is_not(None), sa.or_(failed_at > began.message, pauses))
+    # One that is yet to come is from before the clock was set back.
+    happened = sa.and_(failed_at.is_not(None), failed_at <= now)
+    return sa.and_(happened, sa.or_(failed_at > began.message, pauses))

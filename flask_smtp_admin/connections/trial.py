@@ -147,7 +147,7 @@ def record(core: Core, connection: Connection, report: ProbeReport) -> None:
     recovered = False
     with core.database.write() as written:
         if report.ok:
-            recovered = note_success(written, connection.id, now)
+            recovered = note_success(written, connection.id, now).recovered
         else:
             written.execute(
                 sa.update(ConnectionHealth)

@@ -80,6 +80,9 @@ _PAUSE = Bulk(
         ConnectionHealth.breaker == sa.literal_column(f"'{BreakerState.PAUSED.value}'"),
         ConnectionHealth.last_failure_at
         > sa.bindparam("since", type_=ConnectionHealth.last_failure_at.type),
+        # One that is yet to come is from before the clock was set back.
+        ConnectionHealth.last_failure_at
+        <= sa.bindparam("now", type_=ConnectionHealth.last_failure_at.type),
         ConnectionHealth.retry_at > sa.bindparam("now", type_=ConnectionHealth.retry_at.type),
     )
 )

@@ -37,7 +37,8 @@ def _verdict(verdict: Verdict) -> Verdict:
 
 def _recipients(outcomes: Iterable[RecipientOutcome]) -> tuple[RecipientOutcome, ...]:
     return tuple(
-        replace(one, reply=None if one.reply is None else _ascii(one.reply)) for one in outcomes
+        replace(one, reply=_maybe(one.reply), enhanced_code=_maybe(one.enhanced_code))
+        for one in outcomes
     )
 
 
@@ -48,6 +49,10 @@ def _report(report: Report) -> Report:
         reply=None if reply is None else Reply(reply.code, tuple(map(_ascii, reply.lines))),
         dialogue=tuple(line._replace(text=_ascii(line.text)) for line in report.dialogue),
     )
+
+
+def _maybe(text: str | None) -> str | None:
+    return None if text is None else _ascii(text)
 
 
 def _ascii(text: str) -> str:

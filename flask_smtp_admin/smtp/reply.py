@@ -91,7 +91,7 @@ def blanked(text: str, secrets: Sequence[str]) -> str:
 # Characters that a line counts for itself: a reply may be made of thousands of empty ones.
 _LINE_COST = 8
 
-_ENHANCED = re.compile(r"([245]\.\d{1,3}\.\d{1,3})(?:[ \t]|$)")
+_ENHANCED = re.compile(r"([245]\.[0-9]{1,3}\.[0-9]{1,3})(?:[ \t]|$)")
 
 
 @dataclass(frozen=True)

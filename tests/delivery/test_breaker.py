@@ -180,7 +180,7 @@ class Health:
         )
         later = self.now + timedelta(seconds=5)
         with self._bench.core.database.write() as connection:
-            return connections.note_success(connection, self.row.id, later, began)
+            return connections.note_success(connection, self.row.id, later, began).recovered
 
     @property
     def state(self) -> str:

@@ -149,3 +149,8 @@ def test_a_servers_words_are_made_harmless() -> None:
     assert made.lines == ("5.1.1 \\x1b[31mred\\x00", "5.1.1 caf\\xe9 \\u202e evil")
     assert made.text == "5.1.1 \\x1b[31mred\\x00 caf\\xe9 \\u202e evil"
     assert str(made) == "550 " + made.text
+
+
+def test_an_enhanced_code_has_the_digits_of_ascii() -> None:
+    assert Reply.from_wire(250, [b"2.1.5 fine"]).enhanced == "2.1.5"
+    assert Reply.from_wire(250, ["2.\u0661.\u0665 fine".encode()]).enhanced is None
