@@ -14,6 +14,7 @@ from flask_smtp_admin.models import (
     Connection,
     ConnectionHealth,
     Encryption,
+    Flight,
     Message,
     Recipient,
     RecipientKind,
@@ -66,7 +67,18 @@ def a_message(*recipients: str, **fields: Any) -> Any:
 
 
 def an_attempt(message: Any, **fields: Any) -> Any:
-    values: dict[str, Any] = {
+    values = {"status": AttemptStatus.FAIL, "finished_at": fields.get("started_at", NOW)}
+    return Attempt(**{**_begun(message), **values, **fields})
+
+
+def a_flight(message: Any, **fields: Any) -> Any:
+    """Return the mark of a message that is being sent."""
+    values = {"lease_token": message.lease_token or "somebody's"}
+    return Flight(**{**_begun(message), **values, **fields})
+
+
+def _begun(message: Any) -> dict[str, Any]:
+    return {
         "message_id": message.id,
         "connection_id": message.connection_id,
         "connection": "Main",
@@ -80,10 +92,8 @@ def an_attempt(message: Any, **fields: Any) -> Any:
         "recipient_count": message.recipient_count,
         "subject": message.subject,
         "subject_key": message.subject_key,
-        "status": AttemptStatus.FAIL,
         "started_at": NOW,
     }
-    return Attempt(**{**values, **fields})
 
 
 def add(engine: sa.Engine, *rows: Any) -> None:
@@ -161,6 +171,7 @@ def fill(engine: sa.Engine, count: int, *, connection_id: int | None = None) -> 
         "subject_key": sa.func.lower(subject),
         "status": sa.case((status == "failed", "FAIL"), else_="SUCCESS"),
         "started_at": made,
+        "finished_at": made,
         "smtp_code": sa.case((status == "failed", 550), else_=250),
         "reason": sa.literal("The mailbox is full."),
     }

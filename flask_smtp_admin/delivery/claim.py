@@ -15,8 +15,7 @@ import sqlalchemy as sa
 
 from ..bulk import Bulk, Runs
 from ..models import (
-    Attempt,
-    AttemptStatus,
+    Flight,
     Message,
     MessageBody,
     Priority,
@@ -274,21 +273,23 @@ def disown(connection: sa.Connection, message: Claimed) -> None:
 
 
 def in_flight() -> sa.ColumnElement[bool]:
-    """Return the condition that an attempt of the message has begun and has no outcome."""
-    return sa.exists().where(
-        Attempt.message_id == Message.id, Attempt.status == AttemptStatus.IN_PROGRESS
-    )
+    """Return the condition that the message is marked: an attempt has begun and has no outcome."""
+    return sa.exists().where(Flight.message_id == Message.id)
 
 
 def hold_back(connection: sa.Connection, message: Claimed, reason: str) -> bool:
-    """Hold a message that cannot be sent as it is, for a person to look at."""
-    return bool(
-        move(
-            connection,
-            Status.HELD,
-            Message.id == message.id,
-            Message.lease_token == message.lease_token,
-            from_={Status.SENDING},
-            values={"lease_token": None, "lease_until": None, "reason": reason},
-        )
+    """Hold a message that cannot be sent as it is, for a person to look at.
+
+    It is not offered, so a mark that it has is left from before and means nothing.
+    """
+    held = move(
+        connection,
+        Status.HELD,
+        Message.id == message.id,
+        Message.lease_token == message.lease_token,
+        from_={Status.SENDING},
+        values={"lease_token": None, "lease_until": None, "reason": reason},
     )
+    if held:
+        connection.execute(sa.delete(Flight).where(Flight.message_id == message.id))
+    return bool(held)

@@ -7,19 +7,19 @@ had no connection, and having failover looked at. Must not know SMTP.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
 
 from ..core import Core
-from ..models import Attempt, AttemptStatus, Message, MessageBody, Recipient, Status
+from ..models import Flight, Message, MessageBody, Recipient, Status, is_being_sent
 from ..models.message import RecipientStatus
 from ..models.transition import move
 from ..routing import assign_waiting
 from ..signals import Event
-from . import claim, holds
+from . import claim, holds, record
 from .failover import hand_over
 from .lease import Clockwork
 
@@ -51,9 +51,9 @@ def sweep(core: Core, *, held: Collection[str] = (), clockwork: Clockwork | None
 def rescue(core: Core, *, held: Collection[str] = (), clockwork: Clockwork | None = None) -> int:
     """Take back messages whose lease ended. Parameters as for :func:`sweep`.
 
-    One with an attempt in progress was in flight: it is tried again with the same Message-ID, or
-    held when it must not go twice, or when it was in flight in three crashes. All others were
-    provably not offered to a server and simply go back.
+    One that is marked was in flight: it is tried again with the same Message-ID, or held when it
+    must not go twice, or when it was in flight in three crashes. All others were provably not offered
+    to a server and simply go back.
     """
     now = core.now()
     with core.database.write() as connection:
@@ -70,7 +70,6 @@ def rescue(core: Core, *, held: Collection[str] = (), clockwork: Clockwork | Non
                 Message.sender,
                 Message.subject,
                 Message.first_recipient,
-                claim.in_flight().label("in_flight"),
             )
             .where(
                 Message.status == Status.SENDING,
@@ -80,16 +79,46 @@ def rescue(core: Core, *, held: Collection[str] = (), clockwork: Clockwork | Non
             .limit(BATCH)
             .with_for_update(skip_locked=True)
         ).all()
-        taken = [row for row in rows if _take_back(connection, row, now)]
+        marks = _marks(connection, [row.id for row in rows])
+        taken = [row for row in rows if _take_back(connection, row, marks.get(row.id), now)]
         holds.forget(connection, ended_before - REMEMBER_HOLDS)
+        _forget_orphans(connection)
     for row in taken:
-        if row.in_flight:
+        if row.id in marks:
             core.publish(_event(row, now))
     return len(taken)
 
 
-def _take_back(connection: sa.Connection, row: Any, now: datetime) -> bool:
-    status, values = _after_crash(row, now) if row.in_flight else (Status.QUEUED, {})
+def _marks(connection: sa.Connection, numbers: Sequence[int]) -> dict[int, Any]:
+    """Return the marks of messages that are locked, so that nobody adds one.
+
+    Asked for in a statement of its own: one may have been made when that of the locks had begun.
+    """
+    if not numbers:
+        return {}
+    marks = connection.execute(
+        sa.select(Flight.message_id, Flight.lease_token, Flight.started_at).where(
+            Flight.message_id.in_(numbers)
+        )
+    )
+    return {mark.message_id: mark for mark in marks}
+
+
+def _forget_orphans(connection: sa.Connection) -> None:
+    """Remove marks of messages that are not being sent, as when somebody deleted rows by hand."""
+    # Looked for first, without a lock: most probably there are none.
+    orphans = sa.select(Flight.message_id).where(~is_being_sent()).limit(BATCH)
+    numbers = connection.execute(orphans).scalars().all()
+    if numbers:
+        connection.execute(
+            sa.delete(Flight)
+            .where(Flight.message_id.in_(numbers), ~is_being_sent())
+            .execution_options(synchronize_session=False)
+        )
+
+
+def _take_back(connection: sa.Connection, row: Any, mark: Any, now: datetime) -> bool:
+    status, values = (Status.QUEUED, {}) if mark is None else _after_crash(row, mark, now)
     mine = move(
         connection,
         status,
@@ -98,20 +127,16 @@ def _take_back(connection: sa.Connection, row: Any, now: datetime) -> bool:
         from_={Status.SENDING},
         values={"lease_token": None, "lease_until": None, **values},
     )
-    if mine and row.in_flight:
-        connection.execute(
-            sa.update(Attempt)
-            .where(Attempt.message_id == row.id, Attempt.status == AttemptStatus.IN_PROGRESS)
-            .values(status=AttemptStatus.FAIL, finished_at=now, reason=_UNKNOWN)
-        )
+    if mine and mark is not None:
+        record.end_unknown(connection, row.id, mark.lease_token, _UNKNOWN, now)
     return bool(mine)
 
 
-def _after_crash(row: Any, now: datetime) -> tuple[Status, dict[str, object]]:
+def _after_crash(row: Any, mark: Any, now: datetime) -> tuple[Status, dict[str, object]]:
     crashes = row.crash_count + 1
     values: dict[str, object] = {
         "crash_count": crashes,
-        "last_attempt_at": _begun(row.id),
+        "last_attempt_at": mark.started_at,
         "reason": _UNKNOWN,
     }
     if row.at_most_once:
@@ -125,15 +150,6 @@ def _after_crash(row: Any, now: datetime) -> tuple[Status, dict[str, object]]:
     if crashes > 1:
         values["due_at"] = now + REST_AFTER_CRASH
     return Status.QUEUED, values
-
-
-def _begun(number: int) -> sa.ScalarSelect[datetime]:
-    """Return the query for when the attempt began that a worker left behind."""
-    return (
-        sa.select(sa.func.max(Attempt.started_at))
-        .where(Attempt.message_id == number, Attempt.status == AttemptStatus.IN_PROGRESS)
-        .scalar_subquery()
-    )
 
 
 def put_aside(

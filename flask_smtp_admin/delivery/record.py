@@ -1,7 +1,8 @@
 """Writing down what is being tried and what came of it.
 
-Owns the rows of an attempt and the outcome on message and recipients, for many messages at once,
-all in the transaction that it is handed. Must not know sockets, and decides nothing.
+Owns the mark of a message in flight, the attempt that it becomes when it has ended, and the outcome
+on message and recipients, for many messages at once, all in the transaction that it is handed. Must
+not know sockets, and decides nothing.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from ..models import (
     Attempt,
     AttemptStatus,
     Connection,
+    Flight,
     Message,
     MessageBody,
     Recipient,
@@ -129,7 +131,7 @@ def begin(connection: Runs, begins: Sequence[Begin], now: datetime) -> bool:
 
     :raises Contested: the same for one of several; the transaction must be rolled back.
     """
-    changed = _BEGIN.run(connection, [attempt_row(one, now) for one in begins])
+    changed = _BEGIN.run(connection, [flight_row(one, now) for one in begins])
     if changed == len(begins):
         return True
     if len(begins) > 1:
@@ -146,21 +148,19 @@ _MINE = (
         .where(Connection.id == sa.bindparam("connection_id"))
         .scalar_subquery(),
         *(
-            sa.bindparam(name, type_=getattr(Attempt, name).type)
+            sa.bindparam(name, type_=getattr(Flight, name).type)
             for name in ("connection", "host", "port", "encryption", "use_auth")
         ),
         Message.attempts_count + sa.literal_column("1"),
-        sa.bindparam("counted", type_=Attempt.counted.type),
         Message.sender,
-        sa.bindparam("recipient", type_=Attempt.recipient.type),
-        sa.bindparam("recipient_count", type_=Attempt.recipient_count.type),
+        sa.bindparam("recipient", type_=Flight.recipient.type),
+        sa.bindparam("recipient_count", type_=Flight.recipient_count.type),
         Message.subject,
         Message.subject_key,
         Message.detour,
-        sa.bindparam("in_progress", type_=Attempt.status.type),
-        sa.bindparam("started_at", type_=Attempt.started_at.type),
-        sa.bindparam("worker", type_=Attempt.worker.type),
-        sa.bindparam("token", type_=Attempt.lease_token.type),
+        sa.bindparam("started_at", type_=Flight.started_at.type),
+        sa.bindparam("worker", type_=Flight.worker.type),
+        sa.bindparam("token", type_=Flight.lease_token.type),
     )
     .where(
         Message.id == sa.bindparam("message"),
@@ -169,20 +169,21 @@ _MINE = (
     )
     .with_for_update(of=Message)
 )
+BEGUN = (
+    *("connection", "host", "port", "encryption", "use_auth", "number", "sender", "recipient"),
+    *("recipient_count", "subject", "subject_key", "detour", "started_at", "worker"),
+    "lease_token",
+)
+"""Columns of an attempt that its mark has, besides the numbers of message and connection."""
+
 _BEGIN = Bulk(
-    sa.insert(Attempt).from_select(
-        (
-            *("message_id", "connection_id", "connection", "host", "port", "encryption"),
-            *("use_auth", "number", "counted", "sender", "recipient", "recipient_count"),
-            *("subject", "subject_key", "detour", "status", "started_at", "worker", "lease_token"),
-        ),
-        _MINE,
-        include_defaults=False,
+    sa.insert(Flight).from_select(
+        ("message_id", "connection_id", *BEGUN), _MINE, include_defaults=False
     )
 )
 
 
-def attempt_row(one: Begin, now: datetime) -> dict[str, object]:
+def flight_row(one: Begin, now: datetime) -> dict[str, object]:
     """Return what is written of an attempt that begins."""
     message, carrier = one.message, one.carrier
     endpoint = carrier.endpoint
@@ -197,8 +198,6 @@ def attempt_row(one: Begin, now: datetime) -> dict[str, object]:
         "port": endpoint.port,
         "encryption": endpoint.encryption,
         "use_auth": endpoint.use_auth,
-        "counted": False,
-        "in_progress": AttemptStatus.IN_PROGRESS,
     }
 
 
@@ -214,18 +213,19 @@ def mark_row(one: Begin, now: datetime) -> dict[str, object]:
     }
 
 
-def forget(connection: sa.Connection, message: Claimed) -> None:
-    """Remove an attempt that was begun under our claim, by a commit whose answer got lost.
+def forget(connection: Runs, message: Claimed) -> None:
+    """Remove the mark that was made under our claim, by a commit whose answer got lost.
 
     To be called before the message is offered: nothing has been sent yet.
     """
-    connection.execute(
-        sa.delete(Attempt).where(
-            Attempt.message_id == message.id,
-            Attempt.lease_token == message.lease_token,
-            Attempt.status == AttemptStatus.IN_PROGRESS,
-        )
-    )
+    _UNMARK.run(connection, [{"message": message.id, "token": message.lease_token}])
+
+
+_MARK = (
+    Flight.message_id == sa.bindparam("message", type_=Flight.message_id.type),
+    Flight.lease_token == sa.bindparam("token", type_=Flight.lease_token.type),
+)
+_UNMARK = Bulk(sa.delete(Flight).where(*_MARK))
 
 
 # --- after it ------------------------------------------------------------------------------------
@@ -237,16 +237,19 @@ def finish(connection: Runs, dones: Sequence[Done], now: datetime) -> bool:
     :raises Contested: the same for one of several; the transaction must be rolled back.
     """
     mine = settle(connection, [outcome_row(done, now) for done in dones]) == len(dones)
-    if not mine and len(dones) > 1:
-        raise Contested
-    mine = mine or all(_was_written(connection, done) for done in dones)
-    _FINISH.run(connection, [end_row(done, now, mine=mine) for done in dones])
     if mine:
+        _end(connection, [end_row(done, now, mine=True) for done in dones])
         _SETTLE_RECIPIENT.run(
             connection, [row for done in dones for row in recipient_rows(done, now)]
         )
         _remove_bodies(connection, [done for done in dones if done.message.sensitive])
-    return mine
+        return True
+    if len(dones) > 1:
+        raise Contested
+    if _was_written(connection, dones[0]):
+        return True
+    _end_late(connection, end_row(dones[0], now, mine=False))
+    return False
 
 
 def outcome_row(done: Done, now: datetime) -> dict[str, object]:
@@ -279,40 +282,68 @@ def progress_row(done: Done) -> dict[str, object]:
 def _was_written(connection: Runs, done: Done) -> bool:
     """Tell whether this very outcome is there already, from a commit whose answer got lost.
 
-    Whoever takes a message over, worker or person, leaves another token in it.
+    Whatever has happened to the message since, the attempt is there then, with what was said.
     """
-    values = {
-        "message": done.message.id,
-        "token": done.message.lease_token,
-        "status": done.decision.status,
-    }
-    return _WRITTEN.first(connection, values) is not None
+    message = done.message
+    values = {"message": message.id, "token": message.lease_token}
+    row = _ENDED.first(connection, values)
+    return row is not None and row[0] is not None and row[1] != _lost(done.decision)
 
 
-_WRITTEN = Bulk(
-    sa.select(Message.id).where(
-        Message.id == sa.bindparam("message", type_=Message.id.type),
-        Message.lease_token == sa.bindparam("token", type_=Message.lease_token.type),
-        Message.status == sa.bindparam("status", type_=Message.status.type),
+_OURS = (
+    Attempt.message_id == sa.bindparam("message", type_=Attempt.message_id.type),
+    Attempt.lease_token == sa.bindparam("token", type_=Attempt.lease_token.type),
+)
+_ENDED = Bulk(sa.select(Attempt.stage, Attempt.reason).where(*_OURS))
+
+END = (
+    *("status", "counted", "finished_at", "milliseconds", "stage", "smtp_code"),
+    *("enhanced_code", "reply", "reason", "advice", "tls", "dialogue"),
+)
+"""Columns of an attempt that are known when it has ended."""
+
+
+def _end(connection: Runs, rows: Sequence[dict[str, object]]) -> None:
+    """Have marks of ours become attempts."""
+    _END.run(connection, rows)
+    _UNMARK.run(connection, rows)
+
+
+def _end_late(connection: Runs, row: dict[str, object]) -> None:
+    """Write what came of an attempt whose lease was lost: into what a sweep has said of it, if any."""
+    if not _MEND.run(connection, [row]):
+        _end(connection, [row])
+
+
+_END = Bulk(
+    sa.insert(Attempt).from_select(
+        ("message_id", "connection_id", *BEGUN, *END),
+        sa.select(
+            # Empty when they have been deleted meanwhile.
+            *(
+                sa.select(model.id).where(model.id == number).scalar_subquery()
+                for model, number in (
+                    (Message, Flight.message_id),
+                    (Connection, Flight.connection_id),
+                )
+            ),
+            *(getattr(Flight, name) for name in BEGUN),
+            *(sa.bindparam(name, type_=getattr(Attempt, name).type) for name in END),
+        ).where(*_MARK),
+        include_defaults=False,
     )
 )
+_MEND = Bulk(sa.update(Attempt).where(*_OURS).values({name: sa.bindparam(name) for name in END}))
 
-_FINISH = Bulk(
-    sa.update(Attempt)
-    .where(
-        Attempt.message_id == sa.bindparam("message"),
-        Attempt.lease_token == sa.bindparam("token"),
-    )
-    .values(
-        {
-            name: sa.bindparam(name)
-            for name in (
-                *("status", "counted", "finished_at", "milliseconds", "stage", "smtp_code"),
-                *("enhanced_code", "reply", "reason", "advice", "tls", "dialogue"),
-            )
-        }
-    )
-)
+
+def end_unknown(connection: Runs, message: int, token: str, reason: str, now: datetime) -> None:
+    """Have a mark that a worker left behind become an attempt of which nobody knows the outcome.
+
+    It has no stage, which tells it from all others.
+    """
+    row: dict[str, object] = dict.fromkeys(END)
+    row |= {"message": message, "token": token, "finished_at": now, "reason": reason}
+    _end(connection, [{**row, "status": AttemptStatus.FAIL, "counted": False}])
 
 
 def end_row(done: Done, now: datetime, *, mine: bool) -> dict[str, object]:

@@ -18,11 +18,12 @@ from sqlalchemy.orm import aliased
 from sqlalchemy.types import TypeEngine
 
 from ..bulk import Bulk, Runs, array_of, is_among
-from ..models import Attempt, AttemptStatus, Connection, Message, Recipient, Status
+from ..models import Attempt, Connection, Flight, Message, Recipient, Status
 from ..models.states import FINAL
 from . import record
 from .record import Begin, Contested, Done
 
+_ONE: sa.ColumnClause[int] = sa.literal_column("1", sa.Integer())
 _NUMBER, _WORDS, _YES, _TIME = "int8", "text", "bool", "timestamptz"
 _TYPES: dict[str, TypeEngine[Any]] = {
     _NUMBER: sa.BigInteger(),
@@ -165,7 +166,7 @@ def _lanes() -> sa.CTE:
         worker=_WORDS,
         connection_id=_NUMBER,
         then=_TIME,
-    ).cte("lanes")
+    ).cte("l")
 
 
 _END = {
@@ -186,18 +187,19 @@ _END = {
 
 
 def _settled(lanes: sa.CTE) -> sa.CTE:
+    message = aliased(Message, name="s")
     return (
-        sa.update(Message)
+        sa.update(message)
         .where(
-            Message.id == lanes.c.message,
-            is_among(Message.id, "done_ids"),
-            _lease_of(Message) == lanes.c.token,
-            Message.status == sa.bindparam("sending", type_=Message.status.type),
+            message.id == lanes.c.message,
+            is_among(message.id, "done_ids"),
+            _lease_of(message) == lanes.c.token,
+            message.status == sa.bindparam("sending", type_=message.status.type),
         )
         .values(
             status=lanes.c.outcome,
             lease_until=sa.null(),
-            due_at=sa.func.coalesce(lanes.c.due_at, Message.due_at),
+            due_at=sa.func.coalesce(lanes.c.due_at, message.due_at),
             attempts_count=lanes.c.attempts_count,
             last_attempt_at=lanes.c.last_attempt_at,
             finished_at=sa.case((lanes.c.is_final, lanes.c.finished_at)),
@@ -207,22 +209,36 @@ def _settled(lanes: sa.CTE) -> sa.CTE:
             last_reply=lanes.c.reply,
             reason=lanes.c.reason,
         )
-        .returning(Message.id)
+        .returning(_ONE)
         .cte("settled")
     )
 
 
 def _finished(lanes: sa.CTE) -> sa.CTE:
-    return (
-        sa.update(Attempt)
+    """Have marks become attempts."""
+    flight, connection = aliased(Flight, name="f"), aliased(Connection, name="c")
+    columns = {
+        "message_id": flight.message_id,
+        # Empty when it has been deleted meanwhile.
+        "connection_id": sa.select(connection.id)
+        .where(connection.id == flight.connection_id)
+        .scalar_subquery(),
+        **{name: getattr(flight, name) for name in record.BEGUN},
+        **{name: lanes.c[name] for name in _END},
+    }
+    marks = (
+        sa.delete(flight)
         .where(
-            Attempt.message_id == lanes.c.message,
-            is_among(Attempt.message_id, "done_ids"),
-            Attempt.lease_token == lanes.c.token,
+            flight.message_id == lanes.c.message,
+            is_among(flight.message_id, "done_ids"),
+            flight.lease_token == lanes.c.token,
         )
-        .values({name: lanes.c[name] for name in _END})
-        .cte("finished")
+        .returning(*columns.values())
+        .cte("e")
     )
+    all_of_them: sa.Select[Any] = sa.select(sa.literal_column("*")).select_from(marks)
+    insert = sa.insert(Attempt).from_select(list(columns), all_of_them, include_defaults=False)
+    return insert.returning(_ONE).cte("finished")
 
 
 def _recipients() -> sa.CTE:
@@ -253,15 +269,13 @@ def _begun(lanes: sa.CTE) -> sa.CTE:
         "port": connection.port,
         "encryption": connection.encryption,
         "use_auth": connection.use_auth,
-        "number": message.attempts_count + sa.literal_column("1"),
-        "counted": sa.false(),
+        "number": message.attempts_count + _ONE,
         "sender": message.sender,
         "recipient": lanes.c.recipient,
         "recipient_count": lanes.c.recipient_count,
         "subject": message.subject,
         "subject_key": message.subject_key,
         "detour": message.detour,
-        "status": sa.literal_column(f"'{AttemptStatus.IN_PROGRESS}'"),
         "started_at": lanes.c.started_at,
         "worker": lanes.c.worker,
         "lease_token": lanes.c.next_token,
@@ -280,8 +294,8 @@ def _begun(lanes: sa.CTE) -> sa.CTE:
         )
         .with_for_update(of=message)
     )
-    insert = sa.insert(Attempt).from_select(list(columns), mine, include_defaults=False)
-    return insert.returning(Attempt.id).cte("begun")
+    insert = sa.insert(Flight).from_select(list(columns), mine, include_defaults=False)
+    return insert.returning(_ONE).cte("begun")
 
 
 def _count(of: sa.CTE) -> sa.ScalarSelect[int]:
@@ -291,14 +305,13 @@ def _count(of: sa.CTE) -> sa.ScalarSelect[int]:
 def _everything() -> sa.Select[Any]:
     """Return the statement. It divides by zero, and so writes nothing, unless all is as expected."""
     lanes = _lanes()
-    settled, begun = _settled(lanes), _begun(lanes)
+    settled = sa.bindparam("settled", type_=sa.BigInteger())
     is_as_expected = sa.and_(
-        _count(settled) == sa.bindparam("settled", type_=sa.BigInteger()),
-        _count(begun) == sa.bindparam("begun", type_=sa.BigInteger()),
+        _count(_settled(lanes)) == settled,
+        _count(_finished(lanes)) == settled,
+        _count(_begun(lanes)) == sa.bindparam("begun", type_=sa.BigInteger()),
     )
-    return sa.select(sa.literal_column("1").op("/")(sa.cast(is_as_expected, sa.Integer))).add_cte(
-        _finished(lanes), _recipients()
-    )
+    return sa.select(_ONE.op("/")(sa.cast(is_as_expected, sa.Integer))).add_cte(_recipients())
 
 
 _EVERYTHING = Bulk(_everything(), replanned=True)

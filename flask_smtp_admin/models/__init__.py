@@ -8,6 +8,7 @@ from __future__ import annotations
 from .attempt import Attempt, AttemptStatus
 from .base import Base
 from .connection import AuthMechanism, BreakerState, Connection, ConnectionHealth, Encryption
+from .flight import Flight, is_being_sent
 from .hold import SessionHold
 from .message import (
     Message,
@@ -33,6 +34,7 @@ __all__ = [
     "Connection",
     "ConnectionHealth",
     "Encryption",
+    "Flight",
     "Message",
     "MessageBody",
     "Priority",
@@ -42,5 +44,6 @@ __all__ = [
     "SessionHold",
     "Status",
     "Worker",
+    "is_being_sent",
     "is_queued",
 ]

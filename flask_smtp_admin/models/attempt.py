@@ -1,7 +1,8 @@
-"""Attempts: one row for every SMTP transaction that was tried; together they are the log.
+"""Attempts: one row for every SMTP transaction that has ended; together they are the log.
 
 A row repeats what the log shows of its message and connection, so that a page of the log is read
-without a join and stays true when either is gone.
+without a join and stays true when either is gone. It is written once, when the attempt has ended:
+until then there is a row in :mod:`flask_smtp_admin.models.flight`.
 """
 
 from __future__ import annotations
@@ -28,12 +29,39 @@ class AttemptStatus(str, Enum):
         return self.value
 
 
-class Attempt(Base):
-    """One SMTP transaction. While its status is ``IN PROGRESS`` it marks the message in flight."""
+ENDED = (AttemptStatus.FAIL, AttemptStatus.SUCCESS)
+"""What an attempt can have come to."""
+
+
+class Begun:
+    """What is known of an attempt from its beginning."""
+
+    connection: Mapped[str] = mapped_column(sa.String(100))
+    """The connection's caption at that time."""
+    host: Mapped[str] = mapped_column(sa.String(100))
+    port: Mapped[int]
+    encryption: Mapped[str] = mapped_column(sa.String(20))
+    use_auth: Mapped[bool]
+    number: Mapped[int]
+    """Which try of the message it is, from 1."""
+    sender: Mapped[str] = mapped_column(sa.String(ADDRESS_LENGTH))
+    recipient: Mapped[str] = mapped_column(search_key(ADDRESS_LENGTH))
+    """The first recipient that is offered, in lower case."""
+    recipient_count: Mapped[int]
+    subject: Mapped[str] = mapped_column(sa.String(SUBJECT_LENGTH))
+    subject_key: Mapped[str] = mapped_column(search_key(100))
+    detour: Mapped[str | None] = mapped_column(sa.String(DETOUR_LENGTH), default=None)
+    """Why it goes over this connection, if another one had been chosen at first."""
+    started_at: Mapped[datetime] = mapped_column(UTCDateTime)
+    worker: Mapped[str | None] = mapped_column(sa.String(120), default=None)
+
+
+class Attempt(Begun, Base):
+    """One SMTP transaction that has ended."""
 
     __tablename__ = PREFIX + "attempt"
     __table_args__ = (
-        one_of("status", AttemptStatus),
+        one_of("status", ENDED),
         sa.Index(None, "message_id", "id"),
         sa.Index(None, "status", "id"),
         sa.Index(None, "connection_id", "id"),
@@ -53,31 +81,15 @@ class Attempt(Base):
     connection_id: Mapped[int | None] = mapped_column(
         sa.ForeignKey(PREFIX + "connection.id", ondelete="SET NULL")
     )
-    connection: Mapped[str] = mapped_column(sa.String(100))
-    """The connection's caption at that time."""
-    host: Mapped[str] = mapped_column(sa.String(100))
-    port: Mapped[int]
-    encryption: Mapped[str] = mapped_column(sa.String(20))
-    use_auth: Mapped[bool]
-    number: Mapped[int]
-    """Which try of the message it was, from 1."""
     counted: Mapped[bool] = mapped_column(default=True)
     """Whether it spent one of the message's tries; trouble of the connection does not."""
-    sender: Mapped[str] = mapped_column(sa.String(ADDRESS_LENGTH))
-    recipient: Mapped[str] = mapped_column(search_key(ADDRESS_LENGTH))
-    """The first recipient that was offered, in lower case."""
-    recipient_count: Mapped[int]
-    subject: Mapped[str] = mapped_column(sa.String(SUBJECT_LENGTH))
-    subject_key: Mapped[str] = mapped_column(search_key(100))
-    detour: Mapped[str | None] = mapped_column(sa.String(DETOUR_LENGTH), default=None)
-    """Why it went over this connection, if another one had been chosen at first."""
     lease_token: Mapped[str | None] = mapped_column(sa.String(36), default=None)
     """Under which claim it was made: that tells it from another worker's attempt."""
     status: Mapped[AttemptStatus] = mapped_column(Word(AttemptStatus))
-    started_at: Mapped[datetime] = mapped_column(UTCDateTime)
-    finished_at: Mapped[datetime | None] = mapped_column(UTCDateTime, default=None)
+    finished_at: Mapped[datetime] = mapped_column(UTCDateTime)
     milliseconds: Mapped[int | None] = mapped_column(default=None)
     stage: Mapped[str | None] = mapped_column(sa.String(20), default=None)
+    """How far it came; ``None`` where the worker stopped, so that nobody knows."""
     smtp_code: Mapped[int | None] = mapped_column(default=None)
     enhanced_code: Mapped[str | None] = mapped_column(sa.String(12), default=None)
     reply: Mapped[str | None] = mapped_column(sa.Text, default=None)
@@ -86,6 +98,6 @@ class Attempt(Base):
     advice: Mapped[str | None] = mapped_column(sa.Text, default=None)
     tls: Mapped[str | None] = mapped_column(sa.String(200), default=None)
     """Protocol version and cipher, when the session was encrypted."""
-    worker: Mapped[str | None] = mapped_column(sa.String(120), default=None)
-    dialogue: Mapped[str | None] = mapped_column(sa.Text, default=None, deferred=True)
+    # The last column of the row: SQLite would read through it to get at one behind it.
+    dialogue: Mapped[str | None] = mapped_column(sa.Text, default=None, deferred=True, sort_order=1)
     """The SMTP dialogue, a line each: milliseconds, direction and text, secrets blanked."""

@@ -5,7 +5,7 @@ Owns naming: every table is ``smtp_admin_…``, every constraint has a name that
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from enum import Enum
 from typing import Any
 
@@ -47,8 +47,8 @@ class Base(DeclarativeBase):
     metadata = MetaData(naming_convention=NAMING)
 
 
-def one_of(column: str, values: type[Enum]) -> CheckConstraint:
-    """Return the constraint that a column holds one of the enumeration's values."""
+def one_of(column: str, values: Iterable[Enum]) -> CheckConstraint:
+    """Return the constraint that a column holds one of the values of an enumeration."""
     listed = ", ".join(f"'{member.value}'" for member in values)
     return CheckConstraint(f"{column} IN ({listed})", name=column)
 

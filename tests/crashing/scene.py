@@ -14,7 +14,6 @@ import sqlalchemy as sa
 from flask_smtp_admin.delivery.lease import Pace
 from flask_smtp_admin.models import (
     Attempt,
-    AttemptStatus,
     Connection,
     Message,
     Recipient,
@@ -23,7 +22,7 @@ from flask_smtp_admin.models import (
 from flask_smtp_admin.models.states import FINAL
 from tests.crashing.roles import SESSIONS
 from tests.delivery.bench import Bench, a_bench
-from tests.rows import add, an_attempt
+from tests.rows import a_flight, add
 from tests.servers.scripted import Peer, ScriptedServer, _Envelope
 from tests.waiting import wait_until
 
@@ -105,13 +104,8 @@ def _left_behind(bench: Bench, number: int, connection: int, *, in_flight: bool)
         lease_until=bench.clock() - timedelta(minutes=1),
     )
     if in_flight:
-        attempt = an_attempt(
-            bench.message(number),
-            status=AttemptStatus.IN_PROGRESS,
-            started_at=bench.clock() - timedelta(minutes=2),
-            lease_token=f"of the dead {number}",
-        )
-        add(bench.engine, attempt)
+        started_at = bench.clock() - timedelta(minutes=2)
+        add(bench.engine, a_flight(bench.message(number), started_at=started_at))
 
 
 class Scene:
@@ -137,7 +131,7 @@ class Scene:
 
     def _check_claims(self) -> None:
         """Nothing was sent of which the database did not know before."""
-        tried = {row.message_id for row in self.bench.rows(Attempt)}
+        tried = {row.message_id for row in self.bench.rows(Attempt)} | {*self.bench.in_flight()}
         took = self.server.took()
         for row in self.bench.messages():
             times = took[row.message_id]
@@ -184,8 +178,9 @@ class Scene:
         assert cut_off.total() <= crashes, "more were in flight than there were sessions"
         for row in rows:
             self._check_message(row, took[row.message_id], cut_off[row.message_id])
-        unfinished = self.bench.rows(Attempt, Attempt.status == AttemptStatus.IN_PROGRESS)
-        assert not unfinished, "an attempt without an end"
+        assert not self.bench.in_flight(), "an attempt without an end"
+        claims = Counter((row.message_id, row.lease_token) for row in self.bench.rows(Attempt))
+        assert max(claims.values(), default=1) == 1, "an attempt that was written twice"
         again = self.server.offered_after(self._commands) & self._settled
         assert not again, f"accepted, recorded, and offered again: {again}"
 

@@ -21,6 +21,7 @@ from flask_smtp_admin.models import (
     Connection,
     ConnectionHealth,
     Encryption,
+    Flight,
     Message,
     MessageBody,
     Recipient,
@@ -148,6 +149,10 @@ class Bench:
 
     def attempts(self, number: int | None = None) -> list[Any]:
         return self.rows(Attempt, *([] if number is None else [Attempt.message_id == number]))
+
+    def in_flight(self) -> dict[int, str]:
+        """Return the claims of the marks, by the numbers of their messages."""
+        return {row.message_id: row.lease_token for row in self.rows(Flight)}
 
     def bodies(self) -> list[int]:
         return [row.message_id for row in self.rows(MessageBody)]

@@ -14,9 +14,8 @@ import sqlalchemy as sa
 from flask_smtp_admin.database import Collision
 from flask_smtp_admin.delivery import claim
 from flask_smtp_admin.models import Attempt, Connection, Message, Status
-from flask_smtp_admin.models.attempt import AttemptStatus
 from tests.delivery.bench import Bench
-from tests.rows import a_connection, a_message, add, an_attempt
+from tests.rows import a_connection, a_flight, a_message, add, an_attempt
 
 LEASE = timedelta(seconds=45)
 
@@ -102,7 +101,7 @@ def test_what_is_not_in_flight_is_released_and_what_is_stays(each_bench: Bench, 
     waiting, in_flight = bench.send(), bench.send()
     take(bench, main, token="mine")
     row = bench.message(in_flight)
-    add(bench.engine, an_attempt(row, status=AttemptStatus.IN_PROGRESS))
+    add(bench.engine, a_flight(row))
 
     with bench.core.database.write() as connection:
         assert claim.release(connection, "mine") == 1

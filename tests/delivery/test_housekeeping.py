@@ -8,9 +8,8 @@ import pytest
 
 from flask_smtp_admin.delivery import claim, housekeeping
 from flask_smtp_admin.models import Attempt, Message
-from flask_smtp_admin.models.attempt import AttemptStatus
 from tests.delivery.bench import Bench
-from tests.rows import a_connection, add, an_attempt
+from tests.rows import a_connection, a_flight, add
 from tests.servers.catchall import CatchAll
 
 
@@ -33,7 +32,7 @@ def die_with(bench: Bench, connection_id: int, *in_flight: int) -> None:
             lease_until=bench.clock() + timedelta(seconds=45),
         )
     for number in in_flight:
-        add(bench.engine, an_attempt(bench.message(number), status=AttemptStatus.IN_PROGRESS))
+        add(bench.engine, a_flight(bench.message(number)))
 
 
 def test_nothing_is_taken_back_before_its_lease_ends(each_bench: Bench, main: int) -> None:
@@ -185,9 +184,9 @@ def test_the_outcome_of_a_dead_worker_that_was_only_asleep_is_told_in_the_log(
     main = bench.connection(catchall)
     number = bench.send()
     die_with(bench, main, number)
-    [sleeping] = bench.attempts(number)
     bench.clock.forward(seconds=46)
     housekeeping.sweep(bench.core)
+    [sleeping] = bench.attempts(number)
     bench.work()
 
     assert bench.message(number).status == "sent"

@@ -367,13 +367,30 @@ def upgrade() -> None:
             "message_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True
         ),
         sa.Column("connection_id", sa.Integer(), nullable=True),
+        sa.Column("counted", sa.Boolean(), nullable=False),
+        sa.Column("lease_token", sa.String(length=36), nullable=True),
+        sa.Column("status", sa.String(length=20), nullable=False),
+        sa.Column(
+            "finished_at",
+            sa.DateTime(timezone=True)
+            .with_variant(mysql.DATETIME(fsp=6), "mariadb")
+            .with_variant(mysql.DATETIME(fsp=6), "mysql"),
+            nullable=False,
+        ),
+        sa.Column("milliseconds", sa.Integer(), nullable=True),
+        sa.Column("stage", sa.String(length=20), nullable=True),
+        sa.Column("smtp_code", sa.Integer(), nullable=True),
+        sa.Column("enhanced_code", sa.String(length=12), nullable=True),
+        sa.Column("reply", sa.Text(), nullable=True),
+        sa.Column("reason", sa.Text(), nullable=True),
+        sa.Column("advice", sa.Text(), nullable=True),
+        sa.Column("tls", sa.String(length=200), nullable=True),
         sa.Column("connection", sa.String(length=100), nullable=False),
         sa.Column("host", sa.String(length=100), nullable=False),
         sa.Column("port", sa.Integer(), nullable=False),
         sa.Column("encryption", sa.String(length=20), nullable=False),
         sa.Column("use_auth", sa.Boolean(), nullable=False),
         sa.Column("number", sa.Integer(), nullable=False),
-        sa.Column("counted", sa.Boolean(), nullable=False),
         sa.Column("sender", sa.String(length=320), nullable=False),
         sa.Column(
             "recipient",
@@ -394,8 +411,6 @@ def upgrade() -> None:
             nullable=False,
         ),
         sa.Column("detour", sa.String(length=250), nullable=True),
-        sa.Column("lease_token", sa.String(length=36), nullable=True),
-        sa.Column("status", sa.String(length=20), nullable=False),
         sa.Column(
             "started_at",
             sa.DateTime(timezone=True)
@@ -403,25 +418,10 @@ def upgrade() -> None:
             .with_variant(mysql.DATETIME(fsp=6), "mysql"),
             nullable=False,
         ),
-        sa.Column(
-            "finished_at",
-            sa.DateTime(timezone=True)
-            .with_variant(mysql.DATETIME(fsp=6), "mariadb")
-            .with_variant(mysql.DATETIME(fsp=6), "mysql"),
-            nullable=True,
-        ),
-        sa.Column("milliseconds", sa.Integer(), nullable=True),
-        sa.Column("stage", sa.String(length=20), nullable=True),
-        sa.Column("smtp_code", sa.Integer(), nullable=True),
-        sa.Column("enhanced_code", sa.String(length=12), nullable=True),
-        sa.Column("reply", sa.Text(), nullable=True),
-        sa.Column("reason", sa.Text(), nullable=True),
-        sa.Column("advice", sa.Text(), nullable=True),
-        sa.Column("tls", sa.String(length=200), nullable=True),
         sa.Column("worker", sa.String(length=120), nullable=True),
         sa.Column("dialogue", sa.Text(), nullable=True),
         sa.CheckConstraint(
-            "status IN ('IN PROGRESS', 'FAIL', 'SUCCESS')",
+            "status IN ('FAIL', 'SUCCESS')",
             name=op.f("ck_smtp_admin_attempt_status"),
         ),
         sa.ForeignKeyConstraint(
@@ -488,6 +488,54 @@ def upgrade() -> None:
         "smtp_admin_attempt",
         ["subject_key", "id"],
         unique=False,
+    )
+    op.create_table(
+        "smtp_admin_flight",
+        sa.Column(
+            "message_id",
+            sa.BigInteger().with_variant(sa.Integer(), "sqlite"),
+            autoincrement=False,
+            nullable=False,
+        ),
+        sa.Column("connection_id", sa.Integer(), nullable=True),
+        sa.Column("lease_token", sa.String(length=36), nullable=False),
+        sa.Column("connection", sa.String(length=100), nullable=False),
+        sa.Column("host", sa.String(length=100), nullable=False),
+        sa.Column("port", sa.Integer(), nullable=False),
+        sa.Column("encryption", sa.String(length=20), nullable=False),
+        sa.Column("use_auth", sa.Boolean(), nullable=False),
+        sa.Column("number", sa.Integer(), nullable=False),
+        sa.Column("sender", sa.String(length=320), nullable=False),
+        sa.Column(
+            "recipient",
+            sa.String(length=320)
+            .with_variant(mysql.VARCHAR(collation="utf8mb4_bin", length=320), "mariadb")
+            .with_variant(mysql.VARCHAR(collation="utf8mb4_bin", length=320), "mysql")
+            .with_variant(sa.String(length=320, collation="C"), "postgresql"),
+            nullable=False,
+        ),
+        sa.Column("recipient_count", sa.Integer(), nullable=False),
+        sa.Column("subject", sa.String(length=500), nullable=False),
+        sa.Column(
+            "subject_key",
+            sa.String(length=100)
+            .with_variant(mysql.VARCHAR(collation="utf8mb4_bin", length=100), "mariadb")
+            .with_variant(mysql.VARCHAR(collation="utf8mb4_bin", length=100), "mysql")
+            .with_variant(sa.String(length=100, collation="C"), "postgresql"),
+            nullable=False,
+        ),
+        sa.Column("detour", sa.String(length=250), nullable=True),
+        sa.Column(
+            "started_at",
+            sa.DateTime(timezone=True)
+            .with_variant(mysql.DATETIME(fsp=6), "mariadb")
+            .with_variant(mysql.DATETIME(fsp=6), "mysql"),
+            nullable=False,
+        ),
+        sa.Column("worker", sa.String(length=120), nullable=True),
+        sa.PrimaryKeyConstraint("message_id", name=op.f("pk_smtp_admin_flight")),
+        mysql_charset="utf8mb4",
+        mariadb_charset="utf8mb4",
     )
     op.create_table(
         "smtp_admin_session_hold",
@@ -606,6 +654,7 @@ def downgrade() -> None:
         op.f("ix_smtp_admin_session_hold_connection_id"), table_name="smtp_admin_session_hold"
     )
     op.drop_table("smtp_admin_session_hold")
+    op.drop_table("smtp_admin_flight")
     op.drop_index(op.f("ix_smtp_admin_recipient_message_id"), table_name="smtp_admin_recipient")
     op.drop_index(
         op.f("ix_smtp_admin_recipient_address_key_message_id"), table_name="smtp_admin_recipient"
