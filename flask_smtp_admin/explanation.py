@@ -17,6 +17,7 @@ from .models import (
     BreakerState,
     Connection,
     ConnectionHealth,
+    Flight,
     Message,
     Status,
 )
@@ -102,15 +103,17 @@ def max_attempts(message: Message, around: Surroundings) -> int:
 
 def explain_attempt(attempt: Attempt) -> str:
     """Return what became of an attempt, as a sentence."""
-    if attempt.status is AttemptStatus.IN_PROGRESS:
-        by = f" by {attempt.worker}" if attempt.worker else ""
-        return f"Being sent{by}."
     if attempt.status is AttemptStatus.SUCCESS:
         said = (attempt.reply or "").strip()
         return f"Accepted by {attempt.host}" + (f": {said}" if said else ".")
     why = cause(attempt.reason, attempt.smtp_code, attempt.enhanced_code, attempt.stage)
     spent = "" if attempt.counted else " It spent none of the message's tries."
     return f"{why[:1].upper()}{why[1:]}.{spent}"
+
+
+def explain_flight(flight: Flight) -> str:
+    """Return what an attempt is doing that has begun, as a sentence."""
+    return f"Being sent by {flight.worker}." if flight.worker else "Being sent."
 
 
 def code_words(code: int | None, enhanced: str | None) -> str:

@@ -48,11 +48,20 @@ class Listed:
     """A table that is read by pages.
 
     :param id: its primary key, an integer that rises.
-    :param at: a time that rises with the key.
+    :param at: the time that rows are asked for by.
+    :param rises: a time that rises with the key, and is not before ``at``. Default: that one.
+    :param lasts: how much later it may be.
     """
 
     id: Any
     at: Any
+    rises: Any = None
+    lasts: timedelta = timedelta()
+
+    @property
+    def in_order(self) -> Any:
+        """The time that rises with the key."""
+        return self.at if self.rises is None else self.rises
 
 
 @dataclass(frozen=True)
@@ -221,8 +230,7 @@ def reach(
     """
     plan = _plan(connection, table, criteria)
     bound = () if up_to is None else (table.id <= up_to,)
-    where = [c.where for c in criteria if c.where is not None]
-    where += [*_times(table, criteria), *plan.edges, *bound]
+    where = [*conditions(table, criteria), *plan.edges, *bound]
     if plan.rare is not None:
         return [*where, _is_among(connection, table.id, plan.rare)], None
     rows = _candidates(table, plan, bound, ACT_LIMIT + 1).subquery()
@@ -232,6 +240,12 @@ def reach(
     if looked <= ACT_LIMIT:
         return where, None
     return [*where, table.id > lowest], int(lowest)
+
+
+def conditions(table: Listed, criteria: Sequence[Criterion]) -> list[_Test]:
+    """Return the conditions that rows meet, for a table of so few that it needs no plan."""
+    tests = [c.where for c in criteria if c.where is not None]
+    return [*tests, *_times(table, criteria)]
 
 
 # ---------------------------------------------------------------- the plan
@@ -283,7 +297,7 @@ def _edges(connection: sa.Connection, table: Listed, criteria: Sequence[Criterio
             edge = _first_id_from(connection, table, criterion.since - _SLACK)
             edges.append(sa.false() if edge is None else table.id >= edge)
         if criterion.until is not None:
-            edge = _first_id_from(connection, table, criterion.until + _SLACK)
+            edge = _first_id_from(connection, table, criterion.until + table.lasts + _SLACK)
             if edge is not None:
                 edges.append(table.id < edge)
     return edges
@@ -306,7 +320,7 @@ def _first_id_from(connection: sa.Connection, table: Listed, at: datetime) -> in
     found = None
     while low <= high:
         row = connection.execute(
-            sa.select(table.id, table.at)
+            sa.select(table.id, table.in_order)
             .where(table.id >= (low + high) // 2, table.id <= high)
             .order_by(table.id)
             .limit(1)

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from .core import Core
 from .explanation import Surroundings, obstacle
-from .models import Attempt, AttemptStatus, Connection, Message, Status, Worker
+from .models import Connection, Flight, Message, Status, Worker
 from .models.worker import ALIVE_WITHIN
 from .search import Known, Obstacle
 
@@ -66,16 +66,12 @@ def _connections(session: Session) -> dict[int, Connection]:
 
 
 def of_messages(session: Session, around: Surroundings, found: Iterable[Message]) -> Surroundings:
-    """Return the surroundings with what these messages need to know besides: their attempts.
+    """Return the surroundings with what these messages need to know besides: their marks.
 
     A worker claims several messages at once, of which it sends one after the other.
     """
     numbers = [message.id for message in found if message.status is Status.SENDING]
     if not numbers:
         return around
-    begun = session.scalars(
-        sa.select(Attempt.message_id).where(
-            Attempt.message_id.in_(numbers), Attempt.status == AttemptStatus.IN_PROGRESS
-        )
-    )
-    return replace(around, in_progress=frozenset(one for one in begun if one is not None))
+    begun = session.scalars(sa.select(Flight.message_id).where(Flight.message_id.in_(numbers)))
+    return replace(around, in_progress=frozenset(begun))

@@ -13,6 +13,7 @@ from flask_smtp_admin.explanation import (
     cause,
     explain,
     explain_attempt,
+    explain_flight,
     next_attempt_at,
 )
 from flask_smtp_admin.models import AttemptStatus, BreakerState, Status
@@ -254,5 +255,5 @@ def test_an_attempt_says_what_became_of_it() -> None:
     assert explain_attempt(failed) == (
         "The server does not answer on connecting. It spent none of the message's tries."
     )
-    going = rows.an_attempt(message, status=AttemptStatus.IN_PROGRESS, worker="web-1:47")
-    assert explain_attempt(going) == "Being sent by web-1:47."
+    assert explain_flight(rows.a_flight(message, worker="web-1:47")) == "Being sent by web-1:47."
+    assert explain_flight(rows.a_flight(message)) == "Being sent."

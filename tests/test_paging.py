@@ -183,6 +183,36 @@ def test_a_quick_count_stops_early_and_looks_at_no_row_for_itself(
         assert paging.count_quickly(connection, MESSAGES.table, word) is None
 
 
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("after:2026-11-22T10:35", range(200, 94, -1)),
+        ("before:2026-11-22T10:28", [100, *range(87, 0, -1)]),
+    ],
+)
+def test_an_attempt_that_took_long_is_among_those_that_ended_with_it(
+    database_url: str, text: str, found: list[int]
+) -> None:
+    """Number 100 began when 86 did; halving the range of ids begins with it."""
+    engine = made(database_url)
+    message = rows.a_message()
+    rows.add(engine, message)
+    ends = {number: rows.later(minutes=number) for number in range(1, 201)}
+    begins = {**ends, 100: ends[86]}
+    rows.add(
+        engine,
+        *(
+            rows.an_attempt(message, id=number, started_at=begins[number], finished_at=ends[number])
+            for number in ends
+        ),
+    )
+    expected = [number for number in found if text.startswith("before") or number != 100]
+    with engine.connect() as connection:
+        wanted = criteria(text, language=ATTEMPTS)
+        assert walk_down(connection, ATTEMPTS.table, wanted, 300) == expected
+    engine.dispose()
+
+
 # ---------------------------------------------------------------- the cost
 
 

@@ -17,10 +17,11 @@ from .language import (
     read,
     term,
 )
-from .lists import ATTEMPTS, MESSAGES
+from .lists import ATTEMPTS, FLIGHTS, MESSAGES
 
 __all__ = [
     "ATTEMPTS",
+    "FLIGHTS",
     "MESSAGES",
     "Known",
     "Language",

@@ -12,7 +12,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from flask_smtp_admin.models import Attempt, Message, Recipient, Status
+from flask_smtp_admin.models import Message, Recipient, Status
 from flask_smtp_admin.paging import Criterion
 from flask_smtp_admin.wording import listed
 
@@ -40,6 +40,11 @@ def subject_key(text: str) -> str:
     return text.casefold()[:KEY_LENGTH]
 
 
+def _key(model: Any) -> Any:
+    """Return the primary key of a table, which is a number."""
+    return sa.inspect(model).primary_key[0]
+
+
 def _literal(text: str) -> str:
     """Return a text in which LIKE sees no wildcard; its escape is ``!``, safe on every database."""
     return re.sub("([!%_])", r"!\1", text)
@@ -50,7 +55,7 @@ def begins(column: Any, fold: Callable[[str], str] = str.lower) -> Reader:
 
     def criterion(value: str, _: Known) -> Criterion:
         where, indexed = _pattern(column, fold(value))
-        ids = sa.select(column.class_.id).where(where) if indexed else None
+        ids = sa.select(_key(column.class_)).where(where) if indexed else None
         return Criterion(where=where, ids=ids)
 
     return criterion
@@ -58,7 +63,7 @@ def begins(column: Any, fold: Callable[[str], str] = str.lower) -> Reader:
 
 def to(model: Any) -> Reader:
     """A word that looks at every recipient; an attempt also keeps its first one itself."""
-    message_id = Message.id if model is Message else Attempt.message_id
+    message_id = Message.id if model is Message else model.message_id
 
     def criterion(value: str, _: Known) -> Criterion:
         where, indexed = _pattern(Recipient.address_key, value.lower())
@@ -66,10 +71,11 @@ def to(model: Any) -> Reader:
         if model is Message:
             ids: Any = sa.select(Recipient.message_id).where(where)
             return Criterion(where=meets, ids=ids if indexed else None)
-        own = _pattern(Attempt.recipient, value.lower())[0]
+        own = _pattern(model.recipient, value.lower())[0]
+        key = _key(model)
         ids = sa.union_all(
-            sa.select(Attempt.id).where(own),
-            sa.select(Attempt.id).join(Recipient, Recipient.message_id == message_id).where(where),
+            sa.select(key).where(own),
+            sa.select(key).join(Recipient, Recipient.message_id == message_id).where(where),
         )
         return Criterion(where=sa.or_(own, meets), ids=ids if indexed else None)
 
@@ -185,6 +191,16 @@ def code(code: Any, enhanced: Any, *, indexed: bool) -> Reader:
     return criterion
 
 
+def never(reader: Reader) -> Reader:
+    """A word that takes the same values, of which the rows have none."""
+
+    def criterion(value: str, known: Known) -> Criterion:
+        reader(value, known)
+        return Criterion(where=sa.false())
+
+    return criterion
+
+
 def before(value: str, known: Known) -> Criterion:
     """Rows from before a time."""
     return Criterion(until=_time(value, known, "before"))
@@ -230,6 +246,6 @@ def number(column: Any) -> Reader:
         if not _is_number(value):
             raise NotUnderstood(f"“{value}” is no number of a message. Write id:1204.")
         test = column == int(value)
-        return Criterion(where=test, ids=sa.select(column.class_.id).where(test))
+        return Criterion(where=test, ids=sa.select(_key(column.class_)).where(test))
 
     return criterion

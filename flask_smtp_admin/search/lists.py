@@ -5,22 +5,32 @@ Owns the vocabulary of each list, with the help's line on every word.
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import sqlalchemy as sa
 
-from flask_smtp_admin.models import Attempt, AttemptStatus, Message, Status
+from flask_smtp_admin.models import Attempt, AttemptStatus, Flight, Message, Status
 from flask_smtp_admin.paging import Listed
 
 from . import conditions
 from .language import Language, Word
 
+LONGEST_ATTEMPT = timedelta(minutes=15)
+"""A server may take ten minutes for its last reply alone, unless a connection says otherwise."""
+
 
 def _words(model: Any) -> dict[str, Word]:
     """The words that both lists have, over the columns of one."""
     queue = model is Message
-    code = Message.last_code if queue else Attempt.smtp_code
-    enhanced = Message.last_enhanced if queue else Attempt.enhanced_code
+    code = conditions.code(Message.last_code, Message.last_enhanced, indexed=False)
+    reason = conditions.reason(Message.reason)
+    if not queue:
+        code = conditions.code(Attempt.smtp_code, Attempt.enhanced_code, indexed=True)
+        reason = conditions.contains(sa.func.lower(Attempt.reason))
+    if model is Flight:  # nothing has been said of it yet
+        code, reason = conditions.never(code), conditions.never(reason)
     made = "were made" if queue else "began"
     return {
         "to": Word(
@@ -48,19 +58,17 @@ def _words(model: Any) -> dict[str, Word]:
         "code": Word(
             "code:451",
             "the server's last reply; also code:4xx and code:4.7.1",
-            conditions.code(code, enhanced, indexed=not queue),
+            code,
         ),
         "reason": Word(
             "reason:greylist",
             "the reason has this in it",
-            conditions.reason(Message.reason)
-            if queue
-            else conditions.contains(sa.func.lower(model.reason)),
+            reason,
         ),
         "id": Word(
             "id:1204",
             "the message with this number",
-            conditions.number(Message.id if queue else Attempt.message_id),
+            conditions.number(Message.id if queue else model.message_id),
         ),
         "text": Word(
             "order",
@@ -86,7 +94,8 @@ MESSAGES = Language(
 )
 
 ATTEMPTS = Language(
-    table=Listed(Attempt.id, Attempt.started_at),
+    # Numbered when they have ended.
+    table=Listed(Attempt.id, Attempt.started_at, Attempt.finished_at, LONGEST_ATTEMPT),
     words=_words(Attempt),
     statuses={
         "success": (AttemptStatus.SUCCESS,),
@@ -94,3 +103,8 @@ ATTEMPTS = Language(
         "in progress": (AttemptStatus.IN_PROGRESS,),
     },
 )
+
+FLIGHTS = replace(
+    ATTEMPTS, table=Listed(Flight.message_id, Flight.started_at), words=_words(Flight)
+)
+"""The same for attempts that are in progress."""

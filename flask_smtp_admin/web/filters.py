@@ -7,7 +7,7 @@ page explains. Must not know how rows are found or shown.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from flask import request, url_for
@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from flask_smtp_admin import search, surroundings
 from flask_smtp_admin.paging import Criterion
-from flask_smtp_admin.search import Language, Search, Term
+from flask_smtp_admin.search import Known, Language, Search, Term
 
 from . import access
 from .access import blueprint
@@ -40,7 +40,7 @@ class Tab:
 class Filter:
     """What an address asks for.
 
-    ``connections``: captions by id, for the choice and for the search.
+    ``known``: what the search was read against, with the connections for the choice.
     """
 
     endpoint: str
@@ -50,9 +50,14 @@ class Filter:
     """``None`` while the search names states itself."""
     search: Search
     connection: int | None
-    connections: Mapping[int, str]
+    known: Known
     faults: tuple[str, ...] = ()
     """What is wrong with the tab and the connection, in sentences."""
+
+    @property
+    def connections(self) -> Mapping[int, str]:
+        """Captions by the connections' ids."""
+        return self.known.connections
 
     @property
     def problems(self) -> tuple[str, ...]:
@@ -88,6 +93,11 @@ class Filter:
             conditions.append(search.among(column, [self.connection]))
         return [*conditions, *self.search.criteria]
 
+    def over(self, language: Language) -> Filter:
+        """Return the same filter over another table, whose list has the same words."""
+        found = search.read(self.search.text, language, self.known)
+        return replace(self, language=language, search=found)
+
     def url(self, endpoint: str | None = None, **changes: Any) -> str:
         """Return the address with some parts changed; cursors are left out unless given."""
         parts = {name: request.args.get(name) for name in PARTS} | changes
@@ -121,7 +131,7 @@ def read(session: Session, endpoint: str, language: Language, tabs: Sequence[Tab
         tab=None if found.statuses else tab,
         search=found,
         connection=chosen,
-        connections=captions,
+        known=known,
         faults=faults,
     )
 

@@ -14,8 +14,8 @@ from werkzeug.wrappers import Response
 
 from flask_smtp_admin import surroundings
 from flask_smtp_admin.errors import UnknownConnection
-from flask_smtp_admin.explanation import explain, explain_attempt, max_attempts
-from flask_smtp_admin.models import Attempt, Message, Recipient
+from flask_smtp_admin.explanation import explain, explain_attempt, explain_flight, max_attempts
+from flask_smtp_admin.models import Attempt, Flight, Message, Recipient, Status
 from flask_smtp_admin.search import MESSAGES
 
 from . import acts, tries
@@ -52,6 +52,9 @@ def messages_show(number: int) -> str:
             .order_by(Attempt.id.desc())
             .limit(MOST_ATTEMPTS + 1)
         ).all()
+        # A mark without a message that is being sent means nothing.
+        sending = message.status is Status.SENDING
+        flight = session.get(Flight, number) if sending else None
         recipients = session.scalars(
             sa.select(Recipient)
             .where(Recipient.message_id == number)
@@ -59,6 +62,7 @@ def messages_show(number: int) -> str:
             .limit(MOST_RECIPIENTS)
         ).all()
         earlier = tries.earlier(session, [message])
+    put_back = tries.put_back(attempts)
     unsent = message.status in MESSAGES.statuses["unsent"]
     g.smtp_admin_part = "queue" if unsent else "log"
     return render_template(
@@ -71,12 +75,15 @@ def messages_show(number: int) -> str:
         max_attempts=max_attempts(message, around),
         recipients=recipients,
         attempts=attempts[:MOST_ATTEMPTS],
-        put_back=tries.put_back(attempts),
+        put_back=put_back,
+        flight=flight,
+        flight_is_put_back=flight is not None and tries.is_put_back(flight, attempts, put_back),
         earlier=earlier.get(message.id, 0),
         more_attempts=len(attempts) > MOST_ATTEMPTS,
         acts=ACTS,
         dialogue=dialogue,
         explain_attempt=explain_attempt,
+        explain_flight=explain_flight,
     )
 
 

@@ -12,7 +12,7 @@ from itertools import pairwise
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from flask_smtp_admin.models import Attempt, AttemptStatus, Message
+from flask_smtp_admin.models import Attempt, Flight, Message
 
 
 def earlier(session: Session, messages: Sequence[Message]) -> dict[int, int]:
@@ -27,7 +27,6 @@ def earlier(session: Session, messages: Sequence[Message]) -> dict[int, int]:
         .where(
             Attempt.message_id.in_([message.id for message in messages]),
             Attempt.counted,
-            Attempt.status != AttemptStatus.IN_PROGRESS,
         )
         .group_by(Attempt.message_id)
     )
@@ -48,8 +47,19 @@ def put_back(attempts: Sequence[Attempt]) -> frozenset[int]:
     found: set[int] = set()
     in_order = [*reversed(attempts)]
     for before, attempt in pairwise(in_order):
-        # A try that was not counted, for trouble of the connection, has its number used again.
-        anew = attempt.number == 1 and (before.counted or before.number > 1)
-        if anew or before.id in found:
+        if _is_anew(attempt, before) or before.id in found:
             found.add(attempt.id)
     return frozenset(found)
+
+
+def is_put_back(flight: Flight, attempts: Sequence[Attempt], after: frozenset[int]) -> bool:
+    """Tell whether an attempt in progress came after the message was put back.
+
+    :param after: what :func:`put_back` says of those that have ended.
+    """
+    return bool(attempts) and (_is_anew(flight, attempts[0]) or attempts[0].id in after)
+
+
+def _is_anew(attempt: Attempt | Flight, before: Attempt) -> bool:
+    # A try that was not counted, for trouble of the connection, has its number used again.
+    return attempt.number == 1 and (before.counted or before.number > 1)

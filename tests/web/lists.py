@@ -122,7 +122,7 @@ def store(app: Flask) -> Stored:
             smtp_code=451,
             started_at=later(minutes=-6),
         ),
-        rows.an_attempt(stored.sending, status=AttemptStatus.IN_PROGRESS, worker="web-1:47"),
+        rows.a_flight(stored.sending, worker="web-1:47"),
         rows.an_attempt(stored.sent, status=AttemptStatus.SUCCESS, reply="250 2.0.0 queued"),
     )
     return stored

@@ -106,6 +106,29 @@ def test_tries_from_before_it_was_put_back_are_told_apart(
     assert "before it was put back" not in text_of(client.get(url(stored.deferred)).text)
 
 
+def test_an_attempt_in_progress_stands_above_the_others(
+    stored: Stored, client: FlaskClient
+) -> None:
+    page = text_of(client.get(url(stored.sending)).text)
+    assert "IN PROGRESS , try 1 just now Being sent by web-1:47. Main" in page
+    fail_again(stored)
+    going = rows.a_flight(stored.failed, number=2, detour="It fell over.")
+    engine = engine_of(stored.app)
+    rows.add(engine, going)
+    with engine.begin() as connection:
+        connection.execute(sa.update(Message).values(status=Status.SENDING))
+    page = text_of(client.get(url(stored.failed)).text)
+    sentence, *attempts = re.findall(r"try \d(?: since it was put back)?", page)
+    assert sentence == "try 2"
+    assert attempts == [
+        "try 2 since it was put back",
+        "try 1 since it was put back",
+        "try 2",
+        "try 1",
+    ]
+    assert "(mail.example.org:587) It fell over." in page
+
+
 def test_a_chosen_connection_that_is_gone_is_called_so(stored: Stored, client: FlaskClient) -> None:
     with engine_of(stored.app).begin() as connection:
         connection.execute(sa.update(Message).values(connection_id=None, pinned=True))
