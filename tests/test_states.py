@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from enum import Enum
 
 import pytest
@@ -14,7 +14,6 @@ from flask_smtp_admin.models import (
     FINAL,
     TRANSITIONS,
     UNSENT,
-    AttemptStatus,
     AuthMechanism,
     Base,
     BreakerState,
@@ -24,14 +23,15 @@ from flask_smtp_admin.models import (
     RecipientStatus,
     Status,
 )
+from flask_smtp_admin.models.attempt import ENDED
 from flask_smtp_admin.models.transition import move
 from tests import rows
 
-CHECKED: list[tuple[str, str, type[Enum]]] = [
+CHECKED: list[tuple[str, str, Iterable[Enum]]] = [
     ("message", "status", Status),
     ("recipient", "status", RecipientStatus),
     ("recipient", "kind", RecipientKind),
-    ("attempt", "status", AttemptStatus),
+    ("attempt", "status", ENDED),
     ("connection", "encryption", Encryption),
     ("connection", "auth_mechanism", AuthMechanism),
     ("connection_health", "breaker", BreakerState),

@@ -2,7 +2,8 @@
 
 A row repeats what the log shows of its message and connection, so that a page of the log is read
 without a join and stays true when either is gone. It is written once, when the attempt has ended:
-until then there is a row in :mod:`flask_smtp_admin.models.flight`.
+until then there is a row in :mod:`flask_smtp_admin.models.flight`. Only where a worker was given up
+too early, what it has to say later is written over what was said of it.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ class AttemptStatus(str, Enum):
     """What became of an attempt; the log shows these words."""
 
     IN_PROGRESS = "IN PROGRESS"
+    """It has not ended, so that it is no row of the log yet."""
     FAIL = "FAIL"
     SUCCESS = "SUCCESS"
 
