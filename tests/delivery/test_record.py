@@ -18,7 +18,7 @@ from flask_smtp_admin.delivery.record import Begin, Carrier, Done, Report
 from flask_smtp_admin.errors import OutboxUnavailable
 from flask_smtp_admin.models import Connection, Flight, Message, RecipientStatus, Status
 from flask_smtp_admin.smtp import Outcome, Reply, Scope, Stage, Verdict
-from tests.delivery.bench import Bench
+from tests.delivery.bench import Bench, a_bench
 from tests.rows import a_connection, a_flight, add
 
 LEASE = timedelta(seconds=45)
@@ -324,3 +324,27 @@ def test_a_mark_that_was_left_in_the_way_ends_with_the_lease(
     finish(bench, carrier, a_done(bench, message))
     assert [one.status for one in bench.attempts()] == ["FAIL", "SUCCESS"]
     assert bench.statuses() == ["sent"]
+
+
+def test_a_mark_that_is_made_while_the_sweep_looks_is_seen(postgres_url: str) -> None:
+    """Its transaction ended when the sweep had begun to look, and before it locked the row."""
+    with a_bench(postgres_url) as bench:
+        row = a_connection()
+        add(bench.engine, row)
+        found = carriers.find(bench.core, row.id)
+        assert found is not None
+        bench.send()
+        [message] = take(bench, found, "mine")
+        late = [a_flight(bench.message(message.id))]
+        bench.clock.forward(seconds=46)
+
+        def mark(*args: Any) -> None:
+            if "SKIP LOCKED" in args[2] and late:
+                add(bench.engine, late.pop())
+
+        sa.event.listen(bench.engine, "after_cursor_execute", mark)
+        housekeeping.rescue(bench.core)
+
+        assert bench.message(message.id).crash_count == 1
+        assert [one.stage for one in bench.attempts()] == [None]
+        assert bench.in_flight() == {}
