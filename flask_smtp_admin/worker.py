@@ -93,7 +93,7 @@ class Worker:
         self._presence = Presence(core, kind)
         self._rack = Rack()
         self._leases = Leases(self.pace.lease, self.pace.margin, self.pace.proof)
-        self._clockwork = Clockwork(self.pace.distrust)
+        self._clockwork = Clockwork(self.pace.distrust, self.pace.proof.total_seconds())
         journal = Journal(core, prepare=lambda connection: overlap(connection, self._crew))
         self._crew: Crew[Entry, Written] = Crew(journal.write_all, ready=journal.ready)
         self._patience = Patience(core.database, self._crew)
@@ -416,22 +416,26 @@ class Worker:
 
     def _beat(self) -> None:
         """Renew the leases and report that this worker lives, until everything is done."""
-        self._report()
-        while not self._ended.wait(self.pace.renew_every):
-            self._report()
+        has_worked = self._report()
+        # Two in a row that fail would make what it holds look as if it were gone.
+        soon = min(DATABASE_PAUSE, self.pace.renew_every)
+        while not self._ended.wait(self.pace.renew_every if has_worked else soon):
+            has_worked = self._report()
 
-    def _report(self) -> None:
+    def _report(self) -> bool:
         renewals = [
             *(partial(self._renew, lease) for lease in self._leases.held()),
             *(partial(self._renew_hold, number) for number in self._seats.held()),
         ]
         # Each for itself: what one of them meets must not end what the others hold.
-        for renew in renewals:
-            self._try(partial(in_the_end, renew))
-        self._try(self._free_those_behind_a_slow_one)
-        self._try(lambda: self._presence.sign_in(self._sent_count))
+        acts: list[Callable[[], object]] = [
+            *(partial(in_the_end, renew) for renew in renewals),
+            self._free_those_behind_a_slow_one,
+            lambda: self._presence.sign_in(self._sent_count),
+        ]
+        return not [act for act in acts if not self._has_worked(act)]
 
-    def _try(self, act: Callable[[], None]) -> None:
+    def _has_worked(self, act: Callable[[], object]) -> bool:
         try:
             act()
         except OutboxUnavailable as error:
@@ -439,6 +443,9 @@ class Worker:
         except Exception:
             # Without a heartbeat the leases would end under the messages in hand.
             logger.exception("The worker could not report itself; it tries again.")
+        else:
+            return True
+        return False
 
     def _renew(self, lease: Lease) -> None:
         """Prolong a lease. One that has ended only if nobody has taken any of its messages.
@@ -447,13 +454,14 @@ class Worker:
         otherwise would send a message a second time.
         """
         asked_at = uptime()
-        holds = lease.holds()
         with self._core.database.write() as connection:
-            if not holds and claim.count(connection, lease.token) < lease.messages:
+            is_whole = frozenset(lease.messages) <= claim.under(connection, lease.token)
+            # It may have ended while the database kept us waiting.
+            if not (is_whole or lease.holds()):
                 return
             until = self._core.database_time(connection) + lease.lasts
             renewed = claim.renew(connection, lease.token, until)
-        if renewed:
+        if renewed and (is_whole or lease.holds()):
             lease.renewed(asked_at)
 
     def _renew_hold(self, number: int) -> None:
@@ -466,7 +474,12 @@ class Worker:
         for supply in self._supplies.open():
             freed = supply.take_from_the_stuck(STUCK_AFTER)
             if freed:
-                self._release(freed)
+                try:
+                    in_the_end(partial(self._release, freed))
+                except BaseException:
+                    supply.not_released(freed)
+                    raise
+                supply.released(freed)
                 self.bell.ring()
                 self._core.ring()
 

@@ -663,6 +663,49 @@ def test_a_lease_that_has_ended_goes_on_only_if_nobody_has_taken_a_message(
             gate.open()
 
 
+def test_a_renewal_that_had_to_wait_does_not_bring_back_what_was_taken(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The lease holds when its renewal begins, and has ended when the database lets it."""
+    with ScriptedServer() as server:
+        gate = Gate(server)
+        bench.connection(server, max_sessions=1)
+        numbers = [bench.send() for _ in range(3)]
+        with running(bench.worker()) as worker:
+            gate.wait()
+            [held] = worker._leases.held()
+            under, since = claim.under, lease.uptime()
+
+            def taken_meanwhile(connection: sa.Connection, token: str) -> set[int]:
+                later = since + worker.pace.lease.total_seconds()
+                monkeypatch.setattr(lease, "uptime", lambda: later)
+                return under(connection, token) - {numbers[0]}
+
+            monkeypatch.setattr(claim, "under", taken_meanwhile)
+            assert held.holds()
+            worker._report()
+            assert not held.holds()
+            gate.open()
+
+
+def test_a_beat_that_failed_is_followed_by_another_one_soon(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = bench.worker()
+    waits: list[float] = []
+    outcomes = iter([True, False, True])
+    monkeypatch.setattr(worker, "_report", lambda: next(outcomes))
+
+    def wait(seconds: float) -> bool:
+        waits.append(seconds)
+        return len(waits) == 3
+
+    monkeypatch.setattr(worker._ended, "wait", wait)
+    worker._beat()
+    usual = worker.pace.renew_every
+    assert waits == [usual, engine.DATABASE_PAUSE, usual]
+
+
 def test_nothing_is_sent_in_the_last_moments_of_a_lease() -> None:
     assert not Lease(timedelta(seconds=1), margin=2.0).holds()
     assert Lease(timedelta(seconds=60), margin=2.0).holds()

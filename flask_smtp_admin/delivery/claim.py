@@ -219,12 +219,12 @@ _RECIPIENTS = Bulk(
 )
 
 
-def count(connection: sa.Connection, token: str) -> int:
-    """Return how many messages are under the lease with this token, keeping them from others."""
+def under(connection: sa.Connection, token: str) -> set[int]:
+    """Return which messages are under the lease with this token, keeping them from others."""
     mine = sa.select(Message.id).where(
         Message.lease_token == token, Message.status == Status.SENDING
     )
-    return len(connection.execute(mine.with_for_update()).all())
+    return set(connection.execute(mine.order_by(Message.id).with_for_update()).scalars())
 
 
 def renew(connection: sa.Connection, token: str, until: datetime) -> bool:

@@ -219,7 +219,9 @@ class Crew(Generic[Wish, Answer]):
     def _here(self) -> _Shift[Wish] | None:
         """Return the shift if it is a lane of this crew that asks."""
         shift = self._shift
-        return shift if shift is not None and getcurrent().parent is shift.loop else None
+        if shift is None or shift.loop is None:
+            return None
+        return shift if getcurrent().parent is shift.loop else None
 
     def _wake(self) -> None:
         if self._shift is not None:
@@ -386,7 +388,8 @@ class Crew(Generic[Wish, Answer]):
         for turn in turns:
             if not isinstance(turn, _Turn):
                 turn()
-        for lane in (*shift.lanes, *([shift.clerk] if shift.clerk is not None else [])):
+        # The clerk first: its transaction would lock out what the lanes have to write yet.
+        for lane in (*([shift.clerk] if shift.clerk is not None else []), *shift.lanes):
             lane.throw()  # GreenletExit, which no lane takes for an error of its message
 
 

@@ -48,11 +48,12 @@ def put(
         )
 
 
-def renew(connection: sa.Connection, hold_id: str, until: datetime) -> None:
-    """Let a hold last longer, if it is there."""
-    connection.execute(
+def renew(connection: sa.Connection, hold_id: str, until: datetime) -> bool:
+    """Let a hold last longer; ``False``: it is not there."""
+    changed = connection.execute(
         sa.update(SessionHold).where(SessionHold.id == hold_id).values(held_until=until)
-    )
+    ).rowcount
+    return bool(changed)
 
 
 def let_go(connection: sa.Connection, hold_id: str, keep: int = 0) -> None:
@@ -69,10 +70,14 @@ def forget(connection: sa.Connection, before: datetime) -> None:
     connection.execute(sa.delete(SessionHold).where(SessionHold.held_until < before))
 
 
-def lock(connection: sa.Connection, connection_id: int) -> None:
-    """Let one worker at a time count and claim; SQLite has one writer anyway."""
-    connection.execute(
+def lock(connection: sa.Connection, connection_id: int) -> bool:
+    """Let one worker at a time count and claim; SQLite has one writer anyway.
+
+    ``False``: the connection has been deleted.
+    """
+    found = connection.execute(
         sa.select(ConnectionHealth.connection_id)
         .where(ConnectionHealth.connection_id == connection_id)
         .with_for_update()
-    )
+    ).first()
+    return found is not None

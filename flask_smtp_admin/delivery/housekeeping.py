@@ -28,6 +28,7 @@ REST_AFTER_CRASH = timedelta(minutes=1)
 """A message that may be what stops the workers lets the others go first."""
 BATCH = 500
 REMEMBER_HOLDS = timedelta(hours=1)
+REMEMBER_ORPHANS = timedelta(days=1)
 
 _UNKNOWN = (
     "The worker stopped while this message was under way; whether the server took it is not known."
@@ -82,7 +83,7 @@ def rescue(core: Core, *, held: Collection[str] = (), clockwork: Clockwork | Non
         marks = _marks(connection, [row.id for row in rows])
         taken = [row for row in rows if _take_back(connection, row, marks.get(row.id), now)]
         holds.forget(connection, ended_before - REMEMBER_HOLDS)
-        _forget_orphans(connection)
+        _forget_orphans(connection, now)
     for row in taken:
         if row.id in marks:
             core.publish(_event(row, now))
@@ -104,10 +105,14 @@ def _marks(connection: sa.Connection, numbers: Sequence[int]) -> dict[int, Any]:
     return {mark.message_id: mark for mark in marks}
 
 
-def _forget_orphans(connection: sa.Connection) -> None:
-    """Remove marks of messages that are not being sent, as when somebody deleted rows by hand."""
+def _forget_orphans(connection: sa.Connection, now: datetime) -> None:
+    """Remove marks of messages that are not being sent, as when somebody deleted rows by hand.
+
+    Not at once: should it be sent all the same, the log has to say so.
+    """
     # Looked for first, without a lock: most probably there are none.
-    orphans = sa.select(Flight.message_id).where(~is_being_sent()).limit(BATCH)
+    old = Flight.started_at < now - REMEMBER_ORPHANS
+    orphans = sa.select(Flight.message_id).where(old, ~is_being_sent()).limit(BATCH)
     numbers = connection.execute(orphans).scalars().all()
     if numbers:
         connection.execute(

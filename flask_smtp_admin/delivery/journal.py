@@ -33,6 +33,7 @@ class Entry:
 
     :param done: the message that was sent last, and its outcome.
     :param following: the message that is sent next, to be marked as in flight.
+    :param forgotten: a message that is not sent, though it may have been marked.
     :param leaving: what goes back, as no lane is left.
     :param began_at: when the lane began: lanes that failed side by side count as one failure.
     :param success_is_news: whether a success is to be written into the connection's health.
@@ -47,6 +48,7 @@ class Entry:
     success_is_news: bool = False
     done: Done | None = None
     following: Claimed | None = None
+    forgotten: Claimed | None = None
     leaving: Leaving | None = None
     again: bool = False
     rows: Rows | None = None
@@ -160,8 +162,9 @@ class Journal:
     def _write(self, connection: sa.Connection, entries: Sequence[Entry]) -> list[Written]:
         now = self._core.now()
         for entry in entries:
-            if entry.again and entry.following is not None:
-                record.forget(connection, entry.following)
+            marked = entry.following or entry.forgotten
+            if entry.again and marked is not None:
+                record.forget(connection, marked)
         written = self._write_rows(connection, entries)
         for entry, its in zip(entries, written, strict=True):
             its.events += self._note_health(connection, entry, its, now)

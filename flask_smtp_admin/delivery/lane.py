@@ -101,7 +101,7 @@ class Lane:
         try:
             return self._one(handed)
         except OutboxUnavailable:
-            self._supply.give_up(handed.lease)
+            self._supply.give_up(*handed)
             raise
         except Exception as error:
             logger.exception("Message %d could not be handled.", handed.message.id)
@@ -118,9 +118,9 @@ class Lane:
                 lease, lambda link: housekeeping.put_aside(link, message, now, error)
             )
         except BaseException:
-            self._supply.give_up(lease)
+            self._supply.give_up(message, lease)
             raise
-        self._supply.settled(lease)
+        self._supply.settled(message, lease)
 
     def _one(self, handed: Handed) -> bool:
         """Record the message before, then send this one; ``False`` ends the lane."""
@@ -140,7 +140,7 @@ class Lane:
             return False
         if not written.began:
             self._link.take_back_offer()
-            self._supply.settled(lease)
+            self._supply.settled(message, lease)
             return True
         self._place.offers()
         if unopened is not None:
@@ -179,7 +179,7 @@ class Lane:
         logger.error("Message %d is held. %s", message.id, reason)
         self._link.take_back_offer()
         self._patience.until_end_of(lease, lambda link: claim.hold_back(link, message, reason))
-        self._supply.settled(lease)
+        self._supply.settled(message, lease)
         return True
 
     def _decide(self, message: Claimed, transaction: Transaction) -> Decision:
@@ -193,8 +193,10 @@ class Lane:
 
     def _conclude(self) -> None:
         """Record the last message; the last lane also releases what was not offered."""
-        self._link.put_back()
-        leaving = self._supply.leave(self._place)
+        try:
+            self._link.put_back()
+        finally:
+            leaving = self._supply.leave(self._place)
         try:
             self.released_count += self._write(leaving=leaving).released
             if leaving is not None:
@@ -204,8 +206,8 @@ class Lane:
                 logger.exception("An outcome was lost: %s", self._done.decision.reason)
             raise
         finally:
-            if self._done_under is not None:
-                self._supply.give_up(self._done_under)
+            if self._done is not None and self._done_under is not None:
+                self._supply.give_up(self._done.message, self._done_under)
             if leaving is not None:
                 self._supply.close()
 
@@ -246,7 +248,9 @@ class Lane:
                 if not holds and (self._done is None or self._stopping()):
                     raise
                 self._patience.pause(error)
-            entry = replace(entry, again=True, following=next_one if holds else None)
+            # A mark that was committed all the same is removed, if nothing is sent under it.
+            mine, forgotten = (next_one, None) if holds else (None, next_one)
+            entry = replace(entry, again=True, following=mine, forgotten=forgotten)
         self._note_success(taken=written.success_noted)
         self._tell(written.events)
         return written
@@ -265,8 +269,8 @@ class Lane:
         """Remember what was written of the connection's health."""
         done, self._done = self._done, None
         lease, self._done_under = self._done_under, None
-        if lease is not None:
-            self._supply.settled(lease)
+        if done is not None and lease is not None:
+            self._supply.settled(done.message, lease)
         if done is not None and done.decision.blames is not None:
             self._success_noted = None
         elif done is not None and taken and self._success_is_news():

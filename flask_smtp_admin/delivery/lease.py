@@ -69,8 +69,8 @@ class Lease:
     def __init__(self, lasts: timedelta, margin: float, reserve: float = 0.0) -> None:
         self.token = str(uuid.uuid4())
         self.lasts = lasts
-        self.messages = 0
-        """How many are under it, and not dealt with."""
+        self.messages: set[int] = set()
+        """Numbers of those that are under it, and not dealt with."""
         self._margin = margin
         self._reserve = reserve
         self._ends = uptime() + lasts.total_seconds()
@@ -98,11 +98,16 @@ class Clockwork:
     theirs within :attr:`Pace.renew_every`, by the new time; until then nothing is taken back. The
     same when the machine was suspended, and with it the other workers that may be there.
 
+    The same when nobody could look for a while: then nobody could renew either.
+
     :param pause: seconds of distrust after the clock was set.
+    :param gap: seconds without a look that are such a while.
     """
 
-    def __init__(self, pause: float) -> None:
+    def __init__(self, pause: float, gap: float = float("inf")) -> None:
         self._pause = pause
+        self._gap = gap
+        self._looked_at: float | None = None
         self._offsets: tuple[float, float] | None = None
         self._distrusted_until = float("-inf")
 
@@ -114,9 +119,11 @@ class Clockwork:
         monotonic = time.monotonic()
         # Only one of the two stands still while the machine is suspended.
         offsets = (now.timestamp() - uptime(), now.timestamp() - monotonic)
-        if self._offsets is not None and any(map(_differ, offsets, self._offsets)):
+        was_set = self._offsets is not None and any(map(_differ, offsets, self._offsets))
+        was_away = self._looked_at is not None and monotonic - self._looked_at > self._gap
+        if was_set or was_away:
             self._distrusted_until = monotonic + self._pause
-        self._offsets = offsets
+        self._offsets, self._looked_at = offsets, monotonic
         return monotonic >= self._distrusted_until
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 from dataclasses import dataclass
 
 from ..smtp import Endpoint, Session
@@ -31,6 +32,7 @@ class Rack:
         self._is_open = True
         self._idle: list[_Idle] = []
         self._ending: dict[Session, int] = {}
+        self._promised: Counter[int] = Counter()
 
     # --- for lanes --------------------------------------------------------------------------------
 
@@ -40,6 +42,7 @@ class Rack:
             for place in reversed(range(len(self._idle))):
                 one = self._idle[place]
                 if one.connection_id == connection_id and one.session.endpoint == endpoint:
+                    self._promised[connection_id] = max(0, self._promised[connection_id] - 1)
                     return self._idle.pop(place).session
         return None
 
@@ -76,6 +79,26 @@ class Rack:
                 for one in self._idle
             )
 
+    def promise(self, connection_id: int, most: int, more: int = 0) -> None:
+        """Keep sessions for lanes that are about to take them, and have no seat for others.
+
+        :param most: lanes that there are.
+        :param more: sessions that are promised to new ones.
+        """
+        with self._lock:
+            self._promised[connection_id] = min(self._promised[connection_id] + more, most)
+
+    def _unpromised(self, some: list[_Idle]) -> list[_Idle]:
+        """Return those that nobody was promised; the newest ones are kept."""
+        free: list[_Idle] = []
+        kept: Counter[int] = Counter()
+        for one in reversed(self._idle):
+            if kept[one.connection_id] < self._promised[one.connection_id]:
+                kept[one.connection_id] += 1
+            elif one in some:
+                free.append(one)
+        return free[::-1]
+
     def stale(self, older_than: float | None = None) -> list[Session]:
         """Take out the sessions that have not been used for so many seconds, to be ended.
 
@@ -83,13 +106,14 @@ class Rack:
         """
         limit = time.monotonic() - (IDLE_SECONDS if older_than is None else older_than)
         with self._lock:
-            return self._taken_out([one for one in self._idle if one.since <= limit])
+            stale = [one for one in self._idle if one.since <= limit]
+            return self._taken_out(self._unpromised(stale) if self._is_open else stale)
 
     def surplus(self, connection_id: int, keep: int) -> list[Session]:
         """Take out the sessions beyond so many, those used last not being among them."""
         with self._lock:
             idle = [one for one in self._idle if one.connection_id == connection_id]
-            return self._taken_out(idle[: max(len(idle) - keep, 0)])
+            return self._taken_out(self._unpromised(idle[: max(len(idle) - keep, 0)]))
 
     def outdated(self, connection_id: int, endpoint: Endpoint) -> list[Session]:
         """Take out the sessions that lead where the connection led before it was changed."""

@@ -333,7 +333,12 @@ _END = Bulk(
         include_defaults=False,
     )
 )
-_MEND = Bulk(sa.update(Attempt).where(*_OURS).values({name: sa.bindparam(name) for name in END}))
+# Not the time at which it ended, which rises with the number.
+_MEND = Bulk(
+    sa.update(Attempt)
+    .where(*_OURS)
+    .values({name: sa.bindparam(name) for name in END if name != "finished_at"})
+)
 
 
 def end_unknown(connection: Runs, message: int, token: str, reason: str, now: datetime) -> None:

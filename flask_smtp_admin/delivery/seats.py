@@ -63,13 +63,15 @@ class Seats:
     def leave(self, connection_id: int) -> None:
         """Note that a lane has gone; its session is in the rack, or closed."""
         with self._lock:
-            self._held[connection_id].lanes -= 1
+            held = self._held[connection_id]
+            held.lanes -= 1
+            self._rack.promise(connection_id, held.lanes + held.asked)
 
     def spare(self, connection_id: int, workers: int) -> int:
         """Return how many sessions may wait for the next message, where there are so many workers."""
         with self._lock:
             held = self._of(connection_id)
-            return max(0, held.most // workers - held.lanes)
+            return max(0, held.most // workers - held.lanes - held.asked)
 
     # --- for the worker ---------------------------------------------------------------------------
 
@@ -82,7 +84,14 @@ class Seats:
         """Let the hold on a connection's sessions last longer."""
         with self._lock:
             hold_id = self._of(connection_id).hold_id
-        holds.renew(connection, hold_id, until)
+        if holds.renew(connection, hold_id, until):
+            return
+        # It was taken for one of a worker that is gone, as after the clock was set.
+        if holds.lock(connection, connection_id):
+            with self._lock:
+                used = self._used(connection_id)
+            if used:
+                holds.put(connection, hold_id, connection_id, used, until)
 
     def too_many(self) -> list[int]:
         """Return the connections of which the database counts sessions that are closed."""
@@ -140,14 +149,16 @@ class Seats:
                 held.proposed = sessions
                 held.written = max(held.written, sessions)
         if granted:
-            self._set_asked(asking, granted)
+            self._set_asked(asking, granted, promised=min(granted, idle))
             holds.put(connection, held.hold_id, carrier.id, sessions, until)
         return granted
 
-    def _set_asked(self, asking: Asking, granted: int) -> None:
+    def _set_asked(self, asking: Asking, granted: int, promised: int = 0) -> None:
         with self._lock:
-            self._of(asking.carrier.id).asked += granted - asking.granted
+            held = self._of(asking.carrier.id)
+            held.asked += granted - asking.granted
             asking.granted = granted
+            self._rack.promise(asking.carrier.id, held.lanes + held.asked, promised)
 
     def _hand_out(self, asking: Asking) -> bool:
         with self._lock:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
@@ -93,7 +94,7 @@ class Supply:
         self._is_dry = False
         self._places: list[Place] = []
         self._pool: deque[Handed] = deque()
-        self._outstanding: dict[Lease, int] = {}
+        self._outstanding: set[Lease] = set()
         self._filled_at = time.monotonic()
         self._finished = 0
 
@@ -131,9 +132,17 @@ class Supply:
             self._pool.clear()
             # Their lanes come back to claim what is due then.
             self._is_dry = False
-        for handed in freed:
-            self.settled(handed.lease)
         return freed
+
+    def released(self, freed: Sequence[Handed]) -> None:
+        """Note that others can have what was taken from stuck lanes."""
+        for message, lease in freed:
+            self.settled(message, lease)
+
+    def not_released(self, freed: Sequence[Handed]) -> None:
+        """Have it again."""
+        with self._lock:
+            self._pool.extendleft(reversed(freed))
 
     # --- for the lanes ----------------------------------------------------------------------------
 
@@ -151,17 +160,10 @@ class Supply:
             self._patience.crew.errand(self._fill)
         return self._next() if place.is_admitted else None
 
-    def settled(self, lease: Lease) -> None:
-        """Note that one of the lease's messages is dealt with, in the database too."""
+    def settled(self, message: Claimed, lease: Lease) -> None:
+        """Note that a message is dealt with, in the database too."""
         self._finished += 1
-        with self._lock:
-            left = self._outstanding.get(lease, 1) - 1
-            lease.messages = left
-            if left:
-                self._outstanding[lease] = left
-                return
-            self._outstanding.pop(lease, None)
-        self._leases.drop(lease)
+        self._let_go(message, lease)
 
     def take_back(self, place: Place, handed: Handed) -> None:
         """Have a message again that a lane was given and cannot send."""
@@ -169,8 +171,16 @@ class Supply:
             self._put_back(place)
             self._pool.appendleft(handed)
 
-    def give_up(self, lease: Lease) -> None:
-        """Let a lease end, as one of its messages cannot be dealt with here any more."""
+    def give_up(self, message: Claimed, lease: Lease) -> None:
+        """Leave a message to the sweep, as it cannot be dealt with here any more."""
+        self._let_go(message, lease)
+
+    def _let_go(self, message: Claimed, lease: Lease) -> None:
+        with self._lock:
+            lease.messages.discard(message.id)
+            if lease.messages:
+                return
+            self._outstanding.discard(lease)
         self._leases.drop(lease)
 
     def leave(self, place: Place) -> Leaving | None:
@@ -251,7 +261,8 @@ class Supply:
             self._is_dry = len(batch) < filling.asked or not has_lane
             self._pool.extend(Handed(message, lease) for message in batch)
             if batch:
-                self._outstanding[lease] = lease.messages = len(batch)
+                lease.messages.update(message.id for message in batch)
+                self._outstanding.add(lease)
         self.claimed_count += len(batch)
         if not batch:
             self._leases.drop(lease)

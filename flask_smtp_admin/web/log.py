@@ -59,9 +59,12 @@ def log_list() -> str:
     with core().database.session() as session:
         connection = session.connection()
         filter_ = filters.read(session, "log_list", ATTEMPTS, TABS)
-        found = listing.read(connection, filter_)
+        # Before the attempts, or one that is just ending would be in neither.
         flights = _flights(session, filter_) if filter_.understood else []
+        found = listing.read(connection, filter_)
         rows = read_rows(session, found.page.ids)
+        ended = {(row.attempt.message_id, row.attempt.lease_token) for row in rows}
+        flights = [one for one in flights if (one.message_id, one.lease_token) not in ended]
     count = Count(min(len(flights), MOST_FLIGHTS), len(flights) > MOST_FLIGHTS)
     if not filter_.search.statuses:
         found = replace(found, tabs=tuple(_with(tab, count) for tab in found.tabs))

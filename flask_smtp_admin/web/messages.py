@@ -45,6 +45,9 @@ def messages_show(number: int) -> str:
         around = surroundings.of_messages(
             session, surroundings.read(session, core(), state().dispatch), [message]
         )
+        # Before the attempts, or one that is just ending would be in neither. A mark without a message that is being sent means nothing.
+        sending = message.status is Status.SENDING
+        flight = session.get(Flight, number) if sending else None
         attempts = session.scalars(
             sa.select(Attempt)
             .options(undefer(Attempt.dialogue))
@@ -52,9 +55,6 @@ def messages_show(number: int) -> str:
             .order_by(Attempt.id.desc())
             .limit(MOST_ATTEMPTS + 1)
         ).all()
-        # A mark without a message that is being sent means nothing.
-        sending = message.status is Status.SENDING
-        flight = session.get(Flight, number) if sending else None
         recipients = session.scalars(
             sa.select(Recipient)
             .where(Recipient.message_id == number)
@@ -62,6 +62,8 @@ def messages_show(number: int) -> str:
             .limit(MOST_RECIPIENTS)
         ).all()
         earlier = tries.earlier(session, [message])
+    if flight is not None and flight.lease_token in {one.lease_token for one in attempts}:
+        flight = None  # it has ended meanwhile
     put_back = tries.put_back(attempts)
     unsent = message.status in MESSAGES.statuses["unsent"]
     g.smtp_admin_part = "queue" if unsent else "log"

@@ -59,6 +59,24 @@ def test_after_a_suspension_nothing_is_taken_back_until_living_workers_have_rene
     assert Clockwork(pause=21.0).is_trusted(now + slept)
 
 
+def test_after_an_outage_nothing_is_taken_back_until_living_workers_have_renewed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clockwork, now = Clockwork(pause=21.0, gap=24.0), datetime.now(timezone.utc)
+    began, since = time.monotonic(), lease.uptime()
+
+    def look(seconds: float) -> bool:
+        monkeypatch.setattr(time, "monotonic", lambda: began + seconds)
+        monkeypatch.setattr(lease, "uptime", lambda: since + seconds)
+        return clockwork.is_trusted(now + timedelta(seconds=seconds))
+
+    assert look(0)
+    assert look(20)
+    assert not look(60)
+    assert not look(70)
+    assert look(82)
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux can be told how long it has slept")
 def test_the_time_goes_on_while_the_machine_is_suspended() -> None:
     """A process for which the machine has been suspended: its two clocks differ by as much."""

@@ -13,6 +13,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from flask_smtp_admin import connections
 from flask_smtp_admin import worker as engine
@@ -152,6 +153,37 @@ def test_a_commit_that_failed_is_tried_again(bench: Bench, catchall: CatchAll) -
         connection.rollback()
     assert both.one.too_many() == [both.number]
     assert both.one.held() == [both.number]
+
+
+def test_a_hold_that_was_removed_comes_back(each_bench: Bench, catchall: CatchAll) -> None:
+    bench = each_bench
+    both = Workers(bench, catchall, most=2)
+    both.ask(both.one, 2)
+    with bench.engine.begin() as connection:
+        connection.execute(sa.delete(SessionHold))
+    with bench.core.database.write() as connection:
+        now = bench.core.database_time(connection)
+        both.one.renew(connection, both.number, now + LONG)
+    assert both.written() == [2]
+    assert both.ask(both.other, 1) == 0
+
+
+def test_sessions_that_new_lanes_are_about_to_take_stay_open(
+    bench: Bench, catchall: CatchAll
+) -> None:
+    both = Workers(bench, catchall, most=4)
+    both.ask(both.one, 3)
+    for _ in range(3):
+        both.idle(both.racks[0], both.one)
+    both.ask(both.one, 2)
+    mine = both.racks[0]
+    assert both.one.spare(both.number, workers=2) == 0
+    assert len(mine.surplus(both.number, 0)) == 1
+    assert mine.stale(older_than=0) == []
+    assert mine.take(both.number, both.carrier.endpoint) is not None
+    both.one.leave(both.number)
+    both.one.leave(both.number)
+    assert len(mine.stale(older_than=0)) == 1, "nobody takes it any more"
 
 
 # ---------------------------------------------------------------- workers

@@ -132,7 +132,7 @@ def test_the_last_lane_gives_back_what_was_not_sent(shop: Shop) -> None:
 def test_nothing_is_given_back_when_all_is_done(shop: Shop) -> None:
     shop.bench.send()
     place = shop.join()
-    place.supply.settled(shop.next(place).lease)
+    place.supply.settled(*shop.next(place))
     leaving = place.supply.leave(place)
     assert leaving is not None
     assert leaving.leases == ()
@@ -238,3 +238,28 @@ def test_a_lane_that_may_not_send_keeps_no_message(shop: Shop) -> None:
     assert lane.sent_count == 0
     freed = stuck.supply.take_from_the_stuck(-1.0)
     assert [handed.message.id for handed in freed] == numbers[1:]
+
+
+def test_a_lease_is_kept_as_long_as_one_of_its_messages_is_dealt_with(shop: Shop) -> None:
+    for _ in range(2):
+        shop.bench.send()
+    one, other = shop.join(), shop.join()
+    mine, theirs = shop.next(one), shop.next(other)
+    one.supply.give_up(*mine)
+    assert shop.leases.held() == [theirs.lease]
+    assert theirs.lease.messages == {theirs.message.id}
+    one.supply.settled(*theirs)
+    assert shop.leases.held() == []
+
+
+def test_what_could_not_be_released_is_still_there(shop: Shop) -> None:
+    numbers = [shop.bench.send() for _ in range(3)]
+    place = shop.join()
+    shop.next(place)
+    place.offers()
+    freed = place.supply.take_from_the_stuck(-1.0)
+    place.supply.not_released(freed)
+    assert place.supply.take_from_the_stuck(-1.0) == freed
+    place.supply.released(freed)
+    [lease] = shop.leases.held()
+    assert lease.messages == {numbers[0]}
