@@ -676,12 +676,16 @@ def test_a_renewal_that_had_to_wait_does_not_bring_back_what_was_taken(
             [held] = worker._leases.held()
             under, since = claim.under, lease.uptime()
 
+            def set_clock(seconds: float) -> None:
+                for module in (lease, engine):
+                    monkeypatch.setattr(module, "uptime", lambda: since + seconds)
+
             def taken_meanwhile(connection: sa.Connection, token: str) -> set[int]:
-                later = since + worker.pace.lease.total_seconds()
-                monkeypatch.setattr(lease, "uptime", lambda: later)
+                set_clock(worker.pace.lease.total_seconds() + 1)
                 return under(connection, token) - {numbers[0]}
 
             monkeypatch.setattr(claim, "under", taken_meanwhile)
+            set_clock(worker.pace.lease.total_seconds() - 5)
             assert held.holds()
             worker._report()
             assert not held.holds()
