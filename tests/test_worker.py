@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -639,57 +639,65 @@ def test_a_lease_is_renewed_while_the_server_takes_its_time(bench: Bench) -> Non
     assert bench.message(number).crash_count == 0
 
 
-@pytest.mark.parametrize("taken", [0, 1], ids=["all there", "one taken"])
-def test_a_lease_that_has_ended_goes_on_only_if_nobody_has_taken_a_message(
-    each_stage: Stage, monkeypatch: pytest.MonkeyPatch, taken: int
-) -> None:
-    bench = each_stage.bench
+@contextmanager
+def _three_claimed(bench: Bench) -> Iterator[tuple[Worker, list[int]]]:
+    """A worker with a message in flight, and two more under the same lease."""
     with ScriptedServer() as server:
         gate = Gate(server)
         bench.connection(server, max_sessions=1)
         numbers = [bench.send() for _ in range(3)]
         with running(bench.worker()) as worker:
             gate.wait()
-            later = lease.uptime() + worker.pace.lease.total_seconds()
-            monkeypatch.setattr(lease, "uptime", lambda: later)
-            monkeypatch.setattr(engine, "uptime", lambda: later)
-            [held] = worker._leases.held()
-            assert not held.holds()
-            bench.change(Message, Message.id.in_(numbers[:taken]), lease_token="another worker")
-            before = bench.message(numbers[-1]).lease_until
-            worker._report()
-            assert held.holds() is not bool(taken)
-            assert (bench.message(numbers[-1]).lease_until > before) is not bool(taken)
+            yield worker, numbers
             gate.open()
+
+
+@pytest.fixture
+def set_clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Let so many seconds of the uptime have gone by, as the engine sees it."""
+    began = lease.uptime()
+
+    def set_to(seconds: float) -> None:
+        for module in (lease, engine):
+            monkeypatch.setattr(module, "uptime", lambda: began + seconds)
+
+    return set_to
+
+
+@pytest.mark.parametrize("taken", [0, 1], ids=["all there", "one taken"])
+def test_a_lease_that_has_ended_goes_on_only_if_nobody_has_taken_a_message(
+    each_stage: Stage, set_clock: Callable[[float], None], taken: int
+) -> None:
+    bench = each_stage.bench
+    with _three_claimed(bench) as (worker, numbers):
+        set_clock(2 * worker.pace.lease.total_seconds())
+        [held] = worker._leases.held()
+        assert not held.holds()
+        bench.change(Message, Message.id.in_(numbers[:taken]), lease_token="another worker")
+        before = bench.message(numbers[-1]).lease_until
+        worker._report()
+        assert held.holds() is not bool(taken)
+        assert (bench.message(numbers[-1]).lease_until > before) is not bool(taken)
 
 
 def test_a_renewal_that_had_to_wait_does_not_bring_back_what_was_taken(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
+    bench: Bench, set_clock: Callable[[float], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The lease holds when its renewal begins, and has ended when the database lets it."""
-    with ScriptedServer() as server:
-        gate = Gate(server)
-        bench.connection(server, max_sessions=1)
-        numbers = [bench.send() for _ in range(3)]
-        with running(bench.worker()) as worker:
-            gate.wait()
-            [held] = worker._leases.held()
-            under, since = claim.under, lease.uptime()
+    under = claim.under
+    with _three_claimed(bench) as (worker, numbers):
+        lasts = worker.pace.lease.total_seconds()
 
-            def set_clock(seconds: float) -> None:
-                for module in (lease, engine):
-                    monkeypatch.setattr(module, "uptime", lambda: since + seconds)
+        def taken_meanwhile(connection: sa.Connection, token: str) -> set[int]:
+            set_clock(lasts + 30)
+            return under(connection, token) - {numbers[0]}
 
-            def taken_meanwhile(connection: sa.Connection, token: str) -> set[int]:
-                set_clock(worker.pace.lease.total_seconds() + 1)
-                return under(connection, token) - {numbers[0]}
-
-            monkeypatch.setattr(claim, "under", taken_meanwhile)
-            set_clock(worker.pace.lease.total_seconds() - 5)
-            assert held.holds()
-            worker._report()
-            assert not held.holds()
-            gate.open()
+        [held] = worker._leases.held()
+        monkeypatch.setattr(claim, "under", taken_meanwhile)
+        set_clock(lasts - 10)
+        assert held.holds()
+        worker._report()
+        assert not held.holds()
 
 
 def test_a_beat_that_failed_is_followed_by_another_one_soon(

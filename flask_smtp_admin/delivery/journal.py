@@ -120,10 +120,9 @@ class Journal:
         """Write an outcome at least in letters that the database takes: it must not be lost."""
         if entry.done is None:
             return error
+        plain = replace(entry, done=in_ascii(entry.done), rows=None, again=True)
         try:
-            return self._store([replace(entry, done=in_ascii(entry.done), rows=None, again=True)])[
-                0
-            ]
+            return self._store([plain])[0]
         except OutboxUnavailable as away:
             return away
         except Exception:  # noqa: BLE001  (it was not for its words; the first error says why)

@@ -45,7 +45,8 @@ def messages_show(number: int) -> str:
         around = surroundings.of_messages(
             session, surroundings.read(session, core(), state().dispatch), [message]
         )
-        # Before the attempts, or one that is just ending would be in neither. A mark without a message that is being sent means nothing.
+        # Read before the attempts, or one that is just ending would be in neither. Without a message
+        # that is being sent, a mark means nothing.
         sending = message.status is Status.SENDING
         flight = session.get(Flight, number) if sending else None
         attempts = session.scalars(

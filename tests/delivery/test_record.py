@@ -54,6 +54,19 @@ def begin(bench: Bench, carrier: Carrier, message: claim.Claimed) -> None:
     assert written.began
 
 
+def one_in_flight(bench: Bench, carrier: Carrier) -> claim.Claimed:
+    """Return a message that is claimed and marked."""
+    bench.send()
+    [message] = take(bench, carrier, "mine")
+    begin(bench, carrier, message)
+    return message
+
+
+def sweep_after_its_lease(bench: Bench) -> None:
+    bench.clock.forward(seconds=46)
+    housekeeping.sweep(bench.core)
+
+
 def entry(bench: Bench, carrier: Carrier, **more: Any) -> Entry:
     return Entry(carrier, "web-1:47", bench.clock(), 9, **more)
 
@@ -113,9 +126,7 @@ def test_the_attempt_of_a_connection_that_is_gone_is_kept(
     each_bench: Bench, carrier: Carrier
 ) -> None:
     bench = each_bench
-    bench.send()
-    [message] = take(bench, carrier, "mine")
-    begin(bench, carrier, message)
+    message = one_in_flight(bench, carrier)
     with bench.engine.begin() as connection:
         connection.execute(sa.delete(Connection))
 
@@ -153,11 +164,8 @@ def test_an_outcome_that_comes_after_the_rescue_is_told_in_its_attempt(
     each_bench: Bench, carrier: Carrier
 ) -> None:
     bench = each_bench
-    bench.send()
-    [message] = take(bench, carrier, "mine")
-    begin(bench, carrier, message)
-    bench.clock.forward(seconds=46)
-    housekeeping.sweep(bench.core)
+    message = one_in_flight(bench, carrier)
+    sweep_after_its_lease(bench)
 
     [unknown] = bench.attempts()
     assert (unknown.status, unknown.stage, unknown.counted) == ("FAIL", None, False)
@@ -178,11 +186,8 @@ def test_an_outcome_that_comes_after_the_rescue_is_told_in_its_attempt(
 
 def test_it_leaves_the_mark_of_the_next_worker(each_bench: Bench, carrier: Carrier) -> None:
     bench = each_bench
-    bench.send()
-    [message] = take(bench, carrier, "mine")
-    begin(bench, carrier, message)
-    bench.clock.forward(seconds=46)
-    housekeeping.sweep(bench.core)
+    message = one_in_flight(bench, carrier)
+    sweep_after_its_lease(bench)
     [theirs] = take(bench, carrier, "theirs")
     begin(bench, carrier, theirs)
 
@@ -200,14 +205,11 @@ def test_the_mark_of_a_message_that_was_disowned_is_found_by_the_sweep(
 ) -> None:
     """Its lease has another token by then."""
     bench = each_bench
-    bench.send()
-    [message] = take(bench, carrier, "mine")
-    begin(bench, carrier, message)
+    message = one_in_flight(bench, carrier)
     with bench.core.database.write() as connection:
         housekeeping.put_aside(connection, message, bench.clock(), LookupError("a bug"))
     assert bench.statuses() == ["sending"]
-    bench.clock.forward(seconds=46)
-    housekeeping.sweep(bench.core)
+    sweep_after_its_lease(bench)
 
     assert bench.statuses() == ["queued"]
     assert bench.in_flight() == {}
@@ -223,9 +225,7 @@ def test_a_commit_whose_answer_got_lost_leaves_one_attempt(
     other = a_connection("Other")
     add(bench.engine, other)
     bench.send()
-    bench.send()
-    [message] = take(bench, carrier, "mine")
-    begin(bench, carrier, message)
+    message = one_in_flight(bench, carrier)
     [following] = take(bench, carrier, "the next")
     both = entry(
         bench, carrier, done=a_done(bench, message, accepted=accepted), following=following
@@ -266,9 +266,7 @@ def test_a_repeated_outcome_does_not_touch_what_came_after_it(
 ) -> None:
     """The next worker has delivered the message; its recipients do not wait again."""
     bench = each_bench
-    bench.send()
-    [message] = take(bench, carrier, "mine")
-    begin(bench, carrier, message)
+    message = one_in_flight(bench, carrier)
     deferred = a_done(bench, message, accepted=False)
     finish(bench, carrier, deferred)
     [message] = take(bench, carrier, "theirs")
@@ -320,8 +318,7 @@ def test_a_mark_that_was_left_in_the_way_ends_with_the_lease(
     add(bench.engine, a_flight(bench.message(message.id), lease_token="of some time ago"))
     with bench.engine.connect() as connection, pytest.raises(sa.exc.IntegrityError):
         record.begin(connection, [Begin(message, carrier, "me")], bench.clock())
-    bench.clock.forward(seconds=46)
-    housekeeping.sweep(bench.core)
+    sweep_after_its_lease(bench)
     [message] = take(bench, carrier, "another")
     begin(bench, carrier, message)
     finish(bench, carrier, a_done(bench, message))
