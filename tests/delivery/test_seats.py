@@ -282,7 +282,7 @@ def test_nobody_waits_for_the_idle_session_of_a_worker_that_is_busy_elsewhere(
         bench.connection(catchall, "Fast", max_sessions=1)
         bench.connection(slow, "Slow", max_sessions=1)
         first, behind = bench.send(connection="Fast"), bench.send(connection="Slow")
-        worker = bench.worker(pace=STEADY)
+        worker = bench.worker(pace=STEADY, sessions=1)
         thread = threading.Thread(target=getattr(worker, way), daemon=True)
         thread.start()
         wait_until(lambda: bench.message(first).status == "sent")
