@@ -65,8 +65,9 @@ class Bulk:
 
     :param statement: of SQLAlchemy Core; every value a ``bindparam`` of its own name.
     :param returning: the same for PostgreSQL, whose driver does not tell the number of a new row.
-    :param replanned: whether the server is to plan it anew at times, for PostgreSQL. It would keep a
-        plan that was made for empty tables until somebody analyses them, however fast they grow.
+    :param often: for PostgreSQL: it is a large one that is run again and again. The server prepares it
+        at once, but plans it anew at times: it would keep a plan that was made for empty tables until
+        somebody analyses them, however fast they grow.
     """
 
     def __init__(
@@ -74,11 +75,11 @@ class Bulk:
         statement: ClauseElement,
         returning: ClauseElement | None = None,
         *,
-        replanned: bool = False,
+        often: bool = False,
     ) -> None:
         self._statement = statement
         self._returning = returning
-        self._replanned = replanned
+        self._often = often
         self._runs = 0
         self._compiled: dict[str, _Compiled] = {}
 
@@ -113,13 +114,18 @@ class Bulk:
 
     def _execute(self, connection: Runs, row: Row) -> CursorResult[Any] | Done:
         compiled = self._for(connection.dialect)
-        words = self._in_other_words(compiled.words) if self._replanned else compiled.words
-        return connection.exec_driver_sql(words, compiled.ready(row))
+        values = compiled.ready(row)
+        if not self._often:
+            return connection.exec_driver_sql(compiled.words, values)
+        words = self._in_other_words(compiled.words)
+        if isinstance(connection, Direct):
+            return connection.exec_driver_sql(words, values, often=True)
+        return connection.exec_driver_sql(words, values)
 
     def _in_other_words(self, words: str) -> str:
-        """Return a statement that differs whenever there were eight times as many runs as before."""
+        """Return a statement that differs whenever there were sixteen times as many runs as before."""
         self._runs += 1
-        return f"{words} /* {self._runs.bit_length() // 3} */"
+        return f"{words} /* {self._runs.bit_length() // 4} */"
 
     def _for(self, dialect: Dialect) -> _Compiled:
         key = f"{dialect.name}+{dialect.driver}"

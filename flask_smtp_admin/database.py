@@ -25,6 +25,7 @@ from sqlalchemy.exc import (
 )
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
+from sqlalchemy.pool import NullPool, QueuePool
 from sqlalchemy.types import TypeDecorator
 
 from . import direct
@@ -222,6 +223,13 @@ class Database:
         if not self.is_hosts and direct.is_possible(found):
             return direct.transaction(found, single=single)
         return _alone(found) if single and found.dialect.name == "postgresql" else self.write()
+
+    def has_room(self) -> bool:
+        """Tell whether another connection can be had at once, as far as its pool tells."""
+        pool = self.bare_engine.pool
+        if isinstance(pool, QueuePool):
+            return pool.overflow() < pool._max_overflow or pool.checkedin() > 0  # noqa: SLF001
+        return isinstance(pool, NullPool)
 
     def skew(self, connection: Connection | Direct) -> timedelta:
         """Return how far the clock of the database is ahead of this machine's."""

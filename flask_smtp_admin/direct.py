@@ -61,15 +61,18 @@ class Direct:
         self.dialect = dialect
         self.driver_connection = driver_connection
 
-    def exec_driver_sql(self, words: str, values: Any) -> Done:
+    def exec_driver_sql(self, words: str, values: Any, *, often: bool = False) -> Done:
         """Execute a statement in the driver's words; a list of values executes it for each.
 
+        :param often: on PostgreSQL, have it prepared at once, and its rows sent as they are kept.
         :raises DBAPIError: as SQLAlchemy does.
         """
         cursor = self.driver_connection.cursor()
         try:
             if isinstance(values, list):
                 cursor.executemany(words, values)
+            elif often and self.dialect.name == "postgresql":
+                cursor.execute(words, values, prepare=True, binary=True)
             else:
                 cursor.execute(words, values)
         except self.dialect.loaded_dbapi.Error as error:

@@ -95,7 +95,9 @@ class Worker:
         self._leases = Leases(self.pace.lease, self.pace.margin, self.pace.proof)
         self._clockwork = Clockwork(self.pace.distrust, self.pace.proof.total_seconds())
         journal = Journal(core, prepare=lambda connection: overlap(connection, self._crew))
-        self._crew: Crew[Entry, Written] = Crew(journal.write_all, ready=journal.ready)
+        self._crew: Crew[Entry, Written] = Crew(
+            journal.write_all, ready=journal.ready, has_room=core.database.has_room
+        )
         self._patience = Patience(core.database, self._crew)
         self._seats = Seats(self._rack)
         self._supplies = Supplies(core, self._leases, self._patience, self._seats)

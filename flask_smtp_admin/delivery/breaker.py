@@ -73,19 +73,19 @@ def asks_for_pause(connection: Runs, connection_id: int, since: datetime, now: d
     return _PAUSE.first(connection, values) is not None
 
 
-_PAUSE = Bulk(
-    sa.select(ConnectionHealth.connection_id).where(
-        ConnectionHealth.connection_id
-        == sa.bindparam("number", type_=ConnectionHealth.connection_id.type),
-        ConnectionHealth.breaker == sa.literal_column(f"'{BreakerState.PAUSED.value}'"),
-        ConnectionHealth.last_failure_at
-        > sa.bindparam("since", type_=ConnectionHealth.last_failure_at.type),
-        # One that is yet to come is from before the clock was set back.
-        ConnectionHealth.last_failure_at
-        <= sa.bindparam("now", type_=ConnectionHealth.last_failure_at.type),
-        ConnectionHealth.retry_at > sa.bindparam("now", type_=ConnectionHealth.retry_at.type),
-    )
+PAUSE = sa.select(ConnectionHealth.connection_id).where(
+    ConnectionHealth.connection_id
+    == sa.bindparam("number", type_=ConnectionHealth.connection_id.type),
+    ConnectionHealth.breaker == sa.literal_column(f"'{BreakerState.PAUSED.value}'"),
+    ConnectionHealth.last_failure_at
+    > sa.bindparam("since", type_=ConnectionHealth.last_failure_at.type),
+    # One that is yet to come is from before the clock was set back.
+    ConnectionHealth.last_failure_at
+    <= sa.bindparam("now", type_=ConnectionHealth.last_failure_at.type),
+    ConnectionHealth.retry_at > sa.bindparam("now", type_=ConnectionHealth.retry_at.type),
 )
+"""Finds the connection ``number`` if its server asked ``since`` then for a pause that lasts ``now``."""
+_PAUSE = Bulk(PAUSE)
 
 
 def is_suspect(connection: sa.Connection, connection_id: int) -> bool:

@@ -6,10 +6,10 @@ Owns the lease: who may send a message, and until when. Must not know SMTP.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import sqlalchemy as sa
 
@@ -36,6 +36,10 @@ class ClaimedRecipient(NamedTuple):
 
     id: int
     address: str
+
+
+RecipientRow: TypeAlias = Sequence[Any]
+"""Number, address and state of a recipient."""
 
 
 @dataclass(slots=True, eq=False)
@@ -147,60 +151,68 @@ def _due_numbers(connection: Runs, connection_id: int, limit: int, now: datetime
 
 
 def _load(connection: Runs, numbers: list[int], token: str) -> list[Claimed]:
-    pending: dict[int, list[ClaimedRecipient]] = {}
-    settled: dict[tuple[int, str], int] = {}
-    for number, message, address, status in _RECIPIENTS.every(connection, {"token": token}):
-        if status == _PENDING:
-            pending.setdefault(message, []).append(ClaimedRecipient(number, address))
-        else:
-            settled[message, status] = settled.get((message, status), 0) + 1
-    loaded = {}
-    for row in _MESSAGES.every(connection, {"token": token, "bulk": BULK_BODY_BYTES}):
-        number, message_id, sender, subject, key, utf8, eight_bit, *row = row  # noqa: PLW2901
-        sensitive, at_most_once, attempts, max_attempts, size, body = row
-        loaded[number] = Claimed(
-            id=number,
-            lease_token=token,
-            message_id=message_id,
-            sender=sender,
-            subject=subject,
-            subject_key=key,
-            smtputf8=bool(utf8),
-            eight_bit=bool(eight_bit),
-            sensitive=bool(sensitive),
-            at_most_once=bool(at_most_once),
-            attempts_count=attempts,
-            max_attempts=max_attempts,
-            size=size,
-            body=body,
-            recipients=tuple(pending.get(number, ())),
-            sent_before=settled.get((number, _SENT), 0),
-            failed_before=settled.get((number, _FAILED), 0),
-        )
+    recipients: dict[int, list[RecipientRow]] = {}
+    for message, *recipient in _RECIPIENTS.every(connection, {"token": token}):
+        recipients.setdefault(message, []).append(recipient)
+    rows = _MESSAGES.every(connection, {"token": token, "bulk": BULK_BODY_BYTES})
+    loaded = {row[0]: claimed(row, token, recipients.get(row[0], ())) for row in rows}
     return [loaded[number] for number in numbers if number in loaded]
+
+
+def claimed(row: Sequence[Any], token: str, recipients: Iterable[RecipientRow]) -> Claimed:
+    """Make a claimed message of the values of :data:`COLUMNS` and its body, and its recipients."""
+    number, message_id, sender, subject, key, utf8, eight_bit, *row = row
+    sensitive, at_most_once, attempts, max_attempts, size, body = row
+    pending = []
+    settled = {_SENT: 0, _FAILED: 0}
+    for recipient, address, status in recipients:
+        if status == _PENDING:
+            pending.append(ClaimedRecipient(recipient, address))
+        else:
+            settled[status] += 1
+    return Claimed(
+        id=number,
+        lease_token=token,
+        message_id=message_id,
+        sender=sender,
+        subject=subject,
+        subject_key=key,
+        smtputf8=bool(utf8),
+        eight_bit=bool(eight_bit),
+        sensitive=bool(sensitive),
+        at_most_once=bool(at_most_once),
+        attempts_count=attempts,
+        max_attempts=max_attempts,
+        size=size,
+        body=body,
+        recipients=tuple(pending),
+        sent_before=settled[_SENT],
+        failed_before=settled[_FAILED],
+    )
 
 
 _PENDING, _SENT, _FAILED = (
     status.value
     for status in (RecipientStatus.PENDING, RecipientStatus.SENT, RecipientStatus.FAILED)
 )
+COLUMNS = (
+    Message.id,
+    Message.message_id,
+    Message.sender,
+    Message.subject,
+    Message.subject_key,
+    Message.smtputf8,
+    Message.eight_bit,
+    Message.sensitive,
+    Message.at_most_once,
+    Message.attempts_count,
+    Message.max_attempts,
+    Message.size,
+)
+"""What is read of a message that is claimed."""
 _TOKEN = sa.bindparam("token", type_=Message.lease_token.type)
 _MESSAGES = Bulk(
-    sa.select(
-        Message.id,
-        Message.message_id,
-        Message.sender,
-        Message.subject,
-        Message.subject_key,
-        Message.smtputf8,
-        Message.eight_bit,
-        Message.sensitive,
-        Message.at_most_once,
-        Message.attempts_count,
-        Message.max_attempts,
-        Message.size,
-        MessageBody.content,
-    )
+    sa.select(*COLUMNS, MessageBody.content)
     .outerjoin(
         MessageBody,
         sa.and_(
@@ -212,7 +224,7 @@ _MESSAGES = Bulk(
     .where(Message.lease_token == _TOKEN)
 )
 _RECIPIENTS = Bulk(
-    sa.select(Recipient.id, Recipient.message_id, Recipient.address, Recipient.status)
+    sa.select(Recipient.message_id, Recipient.id, Recipient.address, Recipient.status)
     .join(Message, Message.id == Recipient.message_id)
     .where(Message.lease_token == _TOKEN)
     .order_by(Recipient.id)

@@ -73,8 +73,12 @@ class _Shift(Generic[Wish]):
     sleeping: list[_Waiting] = field(default_factory=list)
     wishes: list[tuple[greenlet, Wish]] = field(default_factory=list)
     errands: list[tuple[greenlet, Callable[[], object]]] = field(default_factory=list)
+    asides: list[tuple[greenlet, Callable[[], object]]] = field(default_factory=list)
+    """Errands that are run while something is written."""
     clerk: greenlet | None = None
-    """Who is writing."""
+    """Who is writing, or runs an errand in turn with that."""
+    runner: greenlet | None = None
+    """Who runs an errand beside that."""
     overlaps: bool = False
     """Whether lanes go on while it is written."""
     lanes: set[greenlet] = field(default_factory=set)
@@ -94,6 +98,7 @@ class Crew(Generic[Wish, Answer]):
     :param write_all: called in the crew's thread.
     :param ready: does beforehand what it can of writing one wish, and returns that. Called only while
         the thread would wait otherwise.
+    :param has_room: tells whether the database would give a second connection at once.
     """
 
     def __init__(
@@ -101,10 +106,12 @@ class Crew(Generic[Wish, Answer]):
         write_all: WriteAll[Wish, Answer],
         *,
         ready: Callable[[Wish], Wish] = lambda wish: wish,
+        has_room: Callable[[], bool] = lambda: False,
         name: str = "smtp-admin-crew",
     ) -> None:
         self._write_all = write_all
         self._make_ready = ready
+        self._has_room = has_room
         self._name = name
         self._lock = threading.Lock()
         self._ready: deque[_Turn | Callable[[], object]] = deque()
@@ -184,12 +191,18 @@ class Crew(Generic[Wish, Answer]):
         answered: Answer = _switch(shift)
         return answered
 
-    def errand(self, act: Callable[[], T]) -> T:
-        """Do something with the database, when nothing is being written."""
+    def errand(self, act: Callable[[], T], *, beside: bool = False) -> T:
+        """Do something with the database, when nothing is being written.
+
+        :param beside: also while something is, where both can go on at the same time. It must not
+            wait for anything but the database, nor for what lanes want written.
+        """
         shift = self._here()
         if shift is None:
             return act()
-        shift.errands.append((getcurrent(), act))
+        # Waiting for a connection would keep the one from being given back that is written over.
+        is_beside = beside and shift.overlaps and (shift.runner is not None or self._has_room())
+        (shift.asides if is_beside else shift.errands).append((getcurrent(), act))
         result: T = _switch(shift)
         return result
 
@@ -233,7 +246,7 @@ class Crew(Generic[Wish, Answer]):
     def is_writing(self) -> bool:
         """Tell whether it is the crew's writing that asks, and lanes can go on meanwhile."""
         shift = self._shift
-        return shift is not None and shift.clerk is getcurrent()
+        return shift is not None and _deals_with_database(shift, getcurrent())
 
     def until_events(self, number: int, wanted: int) -> int:
         """Let lanes go on until a file descriptor is ready, and return for what it is.
@@ -281,8 +294,11 @@ class Crew(Generic[Wish, Answer]):
         # Somebody may have got an answer meanwhile, whose outcome is then written with the others'.
         if self._look(shift, 0.0):
             return
-        if shift.errands and shift.clerk is None:
-            self._send_clerk(shift, lambda: self._run_errands(shift))
+        if shift.asides and shift.runner is None:
+            self._send_runner(shift)
+        elif shift.errands and shift.clerk is None:
+            errands, shift.errands = shift.errands, []
+            self._send_clerk(shift, lambda: self._run(errands))
         elif shift.wishes and shift.clerk is None:
             # What is written together costs little more than one alone. Where lanes go on while it
             # is written, who comes too late for it loses little either.
@@ -299,7 +315,7 @@ class Crew(Generic[Wish, Answer]):
             lane.gr_context = copy_context()
             shift.lanes.add(lane)
             lane.switch()
-        elif turn.lane not in shift.lanes and turn.lane is not shift.clerk:
+        elif turn.lane not in shift.lanes and not _deals_with_database(shift, turn.lane):
             return  # of a crew that failed; what it did aside came to its end all the same
         else:
             lane = turn.lane
@@ -329,8 +345,22 @@ class Crew(Generic[Wish, Answer]):
         shift.clerk.gr_context = copy_context()
         shift.clerk.switch()
 
-    def _run_errands(self, shift: _Shift[Wish]) -> None:
-        errands, shift.errands = shift.errands, []
+    def _send_runner(self, shift: _Shift[Wish]) -> None:
+        """Have one more of the crew deal with the database, beside the clerk if there is one."""
+
+        def work() -> None:
+            try:
+                while shift.asides:
+                    errands, shift.asides = shift.asides, []
+                    self._run(errands)
+            finally:
+                shift.runner = None
+
+        shift.runner = greenlet(work)
+        shift.runner.gr_context = copy_context()
+        shift.runner.switch()
+
+    def _run(self, errands: Sequence[tuple[greenlet, Callable[[], object]]]) -> None:
         for lane, act in errands:
             turn = _Turn(lane)
             try:
@@ -389,8 +419,13 @@ class Crew(Generic[Wish, Answer]):
             if not isinstance(turn, _Turn):
                 turn()
         # The clerk first: its transaction would lock out what the lanes have to write yet.
-        for lane in (*([shift.clerk] if shift.clerk is not None else []), *shift.lanes):
+        clerks = [one for one in (shift.clerk, shift.runner) if one is not None]
+        for lane in (*clerks, *shift.lanes):
             lane.throw()  # GreenletExit, which no lane takes for an error of its message
+
+
+def _deals_with_database(shift: _Shift[Any], one: greenlet) -> bool:
+    return one is shift.clerk or one is shift.runner
 
 
 def _is_idle(shift: _Shift[Any]) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
@@ -49,12 +50,14 @@ class Patience:
         """
         return self._tried(self._database.write, act, _a_few_times())
 
-    def rows(self, act: Callable[[Runs], T], /) -> T:
+    def rows(self, act: Callable[[Runs], T], /, *, single: bool = False) -> T:
         """Run it with statements of :class:`~flask_smtp_admin.bulk.Bulk` alone.
 
+        :param single: it is one statement.
         :raises OutboxUnavailable: given up.
         """
-        return self._tried(self._database.write_rows, act, _a_few_times())
+        write = partial(self._database.write_rows, single=single)
+        return self._tried(write, act, _a_few_times())
 
     def until_end_of(self, lease: Lease, act: Callable[[sa.Connection], T]) -> T:
         """Run it again and again until the lease ends. Nothing else is sent over this lane.

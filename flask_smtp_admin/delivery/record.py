@@ -102,13 +102,13 @@ def still_current(connection: Runs, carriers: Iterable[Carrier]) -> set[int]:
     }
 
 
-_CURRENT = Bulk(
-    sa.select(Connection.id).where(
-        Connection.id == sa.bindparam("number", type_=Connection.id.type),
-        Connection.updated_at == sa.bindparam("then", type_=Connection.updated_at.type),
-        Connection.enabled,
-    )
+CURRENT = sa.select(Connection.id).where(
+    Connection.id == sa.bindparam("number", type_=Connection.id.type),
+    Connection.updated_at == sa.bindparam("then", type_=Connection.updated_at.type),
+    Connection.enabled,
 )
+"""Finds the connection ``number`` if it is enabled and as it was ``then``."""
+_CURRENT = Bulk(CURRENT)
 
 
 # --- before a message is sent --------------------------------------------------------------------

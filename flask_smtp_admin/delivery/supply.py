@@ -23,7 +23,7 @@ import sqlalchemy as sa
 from ..bulk import Runs
 from ..core import Core
 from ..smtp import Endpoint
-from . import breaker, claim, record
+from . import breaker, claim, claim_in_one, record
 from .claim import Claimed
 from .lease import Lease, Leases
 from .limits import allowance
@@ -88,6 +88,12 @@ class Supply:
         self._patience = patience
         self._began_at = core.now()
         self._largest = largest
+        self._refills = (
+            claim_in_one.is_possible(core.database.bare_engine.dialect)
+            and not carrier.limits.set_ones()
+            and not leases.is_lone
+        )
+        self._is_refilling = False
         self._fitting = min(largest, FIRST_BATCH)
         self._lock = threading.Lock()
         self._is_open = True
@@ -156,8 +162,11 @@ class Supply:
 
         :raises OutboxUnavailable: the database is away.
         """
-        if not place.is_admitted or self._runs_low():
-            self._patience.crew.errand(self._fill)
+        crew, runs_low = self._patience.crew, self._runs_low()
+        if not place.is_admitted or (runs_low and not self._refills):
+            crew.errand(self._fill)
+        elif runs_low and not (self._is_refilling and self._pool):
+            crew.errand(self._refill, beside=True)
         return self._next() if place.is_admitted else None
 
     def settled(self, message: Claimed, lease: Lease) -> None:
@@ -246,17 +255,36 @@ class Supply:
                     )
                 else:
                     filling = self._patience.rows(lambda rows: self._claim_rows(rows, lease))
-                self._take_in(filling, lease, asking)
+                self._admit(filling, asking)
+                self._take_in(filling, lease)
         except BaseException:
             self._leases.drop(lease)
             raise
 
-    def _take_in(self, filling: _Filling, lease: Lease, asking: Asking) -> None:
-        batch = filling.batch
+    def _refill(self) -> None:
+        """Claim for lanes that are there already, while what lanes want written is written."""
+        if not self._runs_low():
+            return  # it was done for another lane meanwhile
+        lease = self._leases.new(_end_seconds(self.carrier.endpoint))
+        self._is_refilling = True
+        try:
+            filling = self._patience.rows(lambda rows: self._claim_in_one(rows, lease), single=True)
+        except BaseException:
+            self._leases.drop(lease)
+            raise
+        finally:
+            self._is_refilling = False
+        self._take_in(filling, lease)
+
+    def _admit(self, filling: _Filling, asking: Asking) -> None:
         with self._lock:
             for place in self._places:
                 place.is_admitted = place.is_admitted or asking.hand_out()
                 place.is_crowded_out = filling.is_current and not place.is_admitted
+
+    def _take_in(self, filling: _Filling, lease: Lease) -> None:
+        batch = filling.batch
+        with self._lock:
             has_lane = any(place.is_admitted for place in self._places)
             self._is_dry = len(batch) < filling.asked or not has_lane
             self._pool.extend(Handed(message, lease) for message in batch)
@@ -286,6 +314,20 @@ class Supply:
         exactly = self._core.database_time(connection)
         asked = self._size()
         return _Filling(asked, self._take(connection, lease, asked, exactly))
+
+    def _claim_in_one(self, connection: Runs, lease: Lease) -> _Filling:
+        """Do the same in one statement, on PostgreSQL."""
+        asked = self._size()
+        batch = claim_in_one.claim_current(
+            connection,
+            self.carrier,
+            limit=asked,
+            token=lease.token,
+            since=self._began_at,
+            now=self._core.now(),
+            lasts=lease.lasts + self._core.clock_ahead(),
+        )
+        return _Filling(1, [], is_current=False) if batch is None else _Filling(asked, batch)
 
     def _is_wanted(self, connection: Runs) -> bool:
         """Tell whether the connection is still as it was, and its server takes more."""

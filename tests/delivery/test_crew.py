@@ -422,3 +422,96 @@ def test_an_errand_does_not_come_between_what_is_being_written(database: Databas
 
     all_at_once(database.crew, writes, runs)
     assert sorted(order) == ["A", "errand"]
+
+
+def test_an_errand_beside_it_does_not_wait_until_it_is_written(database: Database) -> None:
+    database.crew = Crew(database.write_all, has_room=lambda: True)
+    order: list[str] = []
+
+    def writes() -> None:
+        database.answer()
+        database.crew.write("it is known now that one does not have to stand still")
+        order.append(database.crew.write("a"))
+
+    def runs() -> None:
+        database.crew.write("the same")
+        database.crew.errand(lambda: order.append("one errand"), beside=True)
+        database.crew.errand(lambda: order.append("another"), beside=True)
+        database.answer()
+
+    all_at_once(database.crew, writes, runs)
+    assert order == ["one errand", "another", "A"]
+
+
+def test_an_errand_beside_it_waits_if_there_is_no_second_connection(database: Database) -> None:
+    crew, order = database.crew, list[str]()
+
+    def writes() -> None:
+        database.answer()
+        crew.write("it is known now that one does not have to stand still")
+        order.append(crew.write("a"))
+
+    def runs() -> None:
+        crew.write("the same")
+        crew.sleep(0.01)
+        order.append(f"asks in group {len(database.groups)}")
+        crew.errand(lambda: order.append("errand"), beside=True)
+
+    def answers() -> None:
+        crew.write("the same")
+        crew.sleep(0.02)
+        order.append("answer")
+        database.answer()
+
+    all_at_once(crew, writes, runs, answers)
+    assert order[:2] == ["asks in group 2", "answer"]
+    assert set(order[2:]) == {"A", "errand"}
+
+
+def test_an_errand_beside_it_lets_lanes_go_on_itself(
+    database: Database, pair: tuple[socket.socket, socket.socket]
+) -> None:
+    crew = database.crew = Crew(database.write_all, has_room=lambda: True)
+    ours, theirs = pair
+    order: list[str] = []
+
+    def claim() -> str:
+        assert crew.is_writing()
+        crew.until_events(ours.fileno(), READABLE)
+        return ours.recv(10).decode()
+
+    def runs() -> None:
+        database.answer()
+        crew.write("it is known now that one does not have to stand still")
+        order.append(crew.errand(claim, beside=True))
+
+    def writes() -> None:
+        crew.write("the same")
+        database.answer()
+        order.append(crew.write("a"))
+        theirs.send(b"claimed")
+
+    all_at_once(crew, runs, writes)
+    assert order == ["A", "claimed"]
+
+
+def test_a_crew_that_fails_ends_an_errand_beside_it(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    crew = database.crew = Crew(database.write_all, has_room=lambda: True)
+    seen: list[str] = []
+
+    def claim() -> None:
+        monkeypatch.setattr(crew, "_look", lambda *_: 1 / 0)
+        try:
+            crew.until_events(database.ours.fileno(), READABLE)
+        finally:
+            seen.append("ended")
+
+    def runs() -> None:
+        database.answer()
+        crew.write("it is known now that one does not have to stand still")
+        crew.errand(claim, beside=True)
+
+    all_at_once(crew, runs)
+    assert seen == ["ended"]

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from flask_smtp_admin import connections
-from flask_smtp_admin.delivery import breaker, carriers, supply
+from flask_smtp_admin.delivery import breaker, carriers, claim_in_one, supply
 from flask_smtp_admin.delivery.breaker import Trouble
 from flask_smtp_admin.delivery.crew import Crew
 from flask_smtp_admin.delivery.journal import Journal
@@ -21,7 +21,7 @@ from flask_smtp_admin.delivery.seats import Seats
 from flask_smtp_admin.delivery.supplies import Supplies
 from flask_smtp_admin.delivery.supply import Handed, Place
 from flask_smtp_admin.models import Connection, SessionHold
-from tests.delivery.bench import Bench
+from tests.delivery.bench import Bench, a_bench
 from tests.servers.catchall import CatchAll
 
 
@@ -60,12 +60,20 @@ class Shop:
         return [row.sessions for row in self.bench.rows(SessionHold)]
 
 
+@pytest.fixture(params=["sqlite", "postgres"])
+def shop(request: pytest.FixtureRequest, catchall: CatchAll) -> Iterator[Shop]:
+    """On SQLite, and on PostgreSQL, where lanes that are there claim in another way."""
+    with a_bench(request.getfixturevalue(f"{request.param}_url")) as bench:
+        made = Shop(bench, catchall)
+        yield made
+        for one in made.supplies.open():
+            one.close()
+
+
 @pytest.fixture
-def shop(bench: Bench, catchall: CatchAll) -> Iterator[Shop]:
-    made = Shop(bench, catchall)
-    yield made
-    for one in made.supplies.open():
-        one.close()
+def postgres_shop(postgres_url: str, catchall: CatchAll) -> Iterator[Shop]:
+    with a_bench(postgres_url) as bench:
+        yield Shop(bench, catchall)
 
 
 def test_lanes_share_one_claim(shop: Shop) -> None:
@@ -212,6 +220,42 @@ def test_who_claims_stops_when_the_server_asks_for_a_pause(shop: Shop) -> None:
     assert before.next() is None
     before.supply.leave(before)
     assert shop.next(shop.join()), "who begins after it finds out whether it is over"
+
+
+def test_lanes_go_on_with_what_there_is_while_one_of_them_claims(
+    postgres_shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop = postgres_shop
+    numbers = [shop.bench.send() for _ in range(supply.FIRST_BATCH + 3)]
+    places = [shop.join(), shop.join()]
+    taken = [shop.next(places[0]).message.id for _ in range(supply.FIRST_BATCH - 1)]
+    claim, meanwhile = claim_in_one.claim_current, list[int]()
+
+    def slowly(*values: Any, **more: Any) -> Any:
+        meanwhile.append(shop.next(places[1]).message.id)
+        return claim(*values, **more)
+
+    monkeypatch.setattr(claim_in_one, "claim_current", slowly)
+    taken.append(shop.next(places[0]).message.id)
+    assert [*taken[:-1], *meanwhile, taken[-1]] == numbers[:-2]
+    assert [shop.next(place).message.id for place in places] == numbers[-2:]
+    assert [place.next() for place in places] == [None, None]
+
+
+def test_a_claim_that_fails_is_no_claim_any_more(
+    postgres_shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop = postgres_shop
+    for _ in range(supply.FIRST_BATCH + 1):
+        shop.bench.send()
+    place = shop.join()
+    leases = [shop.next(place).lease for _ in range(supply.FIRST_BATCH)]
+    with monkeypatch.context() as patch:
+        patch.setattr(claim_in_one, "claim_current", lambda *_, **__: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            place.next()
+    assert shop.leases.tokens() == {lease.token for lease in leases}
+    assert shop.next(place), "it is tried again"
 
 
 def test_a_lane_that_may_not_send_keeps_no_message(shop: Shop) -> None:

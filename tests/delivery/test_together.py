@@ -126,9 +126,9 @@ def test_lanes_go_on_while_the_database_takes_its_time(postgres_url: str) -> Non
 def test_the_server_plans_it_now_and_then_and_not_each_time(
     postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(together, "_EVERYTHING", Bulk(together._everything(), replanned=True))
+    monkeypatch.setattr(together, "_EVERYTHING", Bulk(together._everything(), often=True))
     runs = 300
-    of_psycopg = of_postgresql = 5  # each of them plans so often before it keeps a plan
+    before_it_keeps_one = 5
     with a_bench(postgres_url) as bench, bench.core.database.write_rows(single=True) as rows:
         for _ in range(runs):
             together.write(rows, [])
@@ -137,9 +137,9 @@ def test_the_server_plans_it_now_and_then_and_not_each_time(
             "SELECT sum(generic_plans), sum(custom_plans), count(*) FROM pg_prepared_statements",
             (),
         ).first()
-    assert versions == 3, "it is planned for larger tables at the 4th run, 32nd and 256th"
-    assert anew <= versions * of_postgresql
-    assert kept > runs - (versions + 1) * (of_psycopg + of_postgresql)
+    assert versions == 3, "it is planned for larger tables at the 8th run and the 128th"
+    assert anew <= versions * before_it_keeps_one
+    assert kept + anew == runs, "it was prepared at once"
 
 
 def test_the_driver_takes_the_statement_apart_once(postgres_url: str) -> None:
