@@ -64,7 +64,8 @@ class Core:
 
         :raises OutboxUnavailable: the database is away.
         """
-        return (self.own_now or self.now)() + self.database.skew(connection)
+        skew = self.database.skew(connection)  # first: its answer may take its time
+        return (self.own_now or self.now)() + skew
 
     def clock_ahead(self) -> timedelta:
         """Return how far the clock that we go by is ahead of the machine's: nothing, unless in a test."""

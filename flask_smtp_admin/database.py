@@ -34,6 +34,10 @@ from .errors import OutboxUnavailable
 
 T = TypeVar("T")
 
+IDLE_TRANSACTION_SECONDS = 15
+"""So long a transaction of ours may rest between two statements; none does, unless its process was
+stopped."""
+
 BigId = BigInteger().with_variant(Integer(), "sqlite")
 """A 64-bit key; SQLite counts up only columns of its own ``INTEGER``, which is as wide."""
 
@@ -197,6 +201,8 @@ class Database:
             else:
                 with connection.begin():
                     _see_commits(connection)
+                    if self.is_hosts:
+                        _bound(connection)
                     take_write_lock(connection)
                     yield connection
 
@@ -281,6 +287,18 @@ def _see_commits(connection: Connection) -> None:
             _levels[engine] = connection.get_isolation_level()
         if _levels[engine] != "READ COMMITTED":
             connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
+
+
+def _bound(connection: Connection) -> None:
+    """Have PostgreSQL end the transaction when our process says nothing any more.
+
+    One that was stopped would lock out everybody else. Sessions of the host's are not ours to change;
+    those of a database of our own have it from their beginning.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql(
+            f"SET LOCAL idle_in_transaction_session_timeout = '{IDLE_TRANSACTION_SECONDS}s'"
+        )
 
 
 @contextmanager

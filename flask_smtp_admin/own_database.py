@@ -16,6 +16,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from . import migrations
+from .database import IDLE_TRANSACTION_SECONDS
 from .errors import ConfigurationError
 
 FILE_NAME = "smtp-admin.sqlite3"
@@ -27,6 +28,18 @@ CHECKPOINT_PAGES = 4_000
 outbox changes the same pages again and again, and each is moved once."""
 ASK_AFTER = 30.0
 """Seconds after which a connection to a server is asked whether it still works."""
+
+CONNECT_SECONDS = 10
+LIVENESS = {
+    "connect_timeout": CONNECT_SECONDS,
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+}
+"""How libpq finds out that a server is gone without a word
+(https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PARAMKEYWORDS). What the address says
+comes first."""
 
 _USED = "smtp_admin_used"
 
@@ -66,10 +79,36 @@ def _server_engine(url: sa.URL) -> sa.Engine:
     """
     sees = url.get_driver_name() == "psycopg" and hasattr(select, "poll")
     # The last one used comes first: it has the plans of what is asked again and again.
-    engine = sa.create_engine(url, pool_pre_ping=not sees, pool_use_lifo=True)
+    engine = sa.create_engine(
+        url, pool_pre_ping=not sees, pool_use_lifo=True, connect_args=_liveness(url)
+    )
+    sa.event.listen(engine, "connect", partial(_bound_transactions, engine.dialect))
     if sees:
         sa.event.listen(engine, "checkout", partial(_ask_when_in_doubt, engine.dialect))
     return engine
+
+
+def _liveness(url: sa.URL) -> dict[str, int]:
+    if url.get_driver_name() not in ("psycopg", "psycopg2"):
+        return {}
+    return {name: value for name, value in LIVENESS.items() if name not in url.query}
+
+
+def _bound_transactions(dialect: sa.Dialect, driver_connection: Any, record: object) -> None:
+    """Have the server end transactions whose process says nothing any more.
+
+    That of one that was stopped would lock out everybody else. MySQL knows no such thing.
+    """
+    if dialect.name == "postgresql":
+        words = f"SET idle_in_transaction_session_timeout = '{IDLE_TRANSACTION_SECONDS}s'"
+    elif getattr(dialect, "is_mariadb", False):
+        words = f"SET SESSION idle_transaction_timeout = {IDLE_TRANSACTION_SECONDS}"
+    else:
+        return
+    cursor = driver_connection.cursor()
+    cursor.execute(words)
+    cursor.close()
+    driver_connection.commit()
 
 
 def _ask_when_in_doubt(

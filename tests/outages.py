@@ -98,7 +98,7 @@ def with_a_lock(
 
 _LOCK = {
     "sqlite": "BEGIN IMMEDIATE",
-    "postgresql": "LOCK TABLE smtp_admin_message IN ACCESS EXCLUSIVE MODE",
+    "postgresql": "SET LOCAL idle_in_transaction_session_timeout = 0; LOCK TABLE smtp_admin_message IN ACCESS EXCLUSIVE MODE",
     "mysql": "LOCK TABLES smtp_admin_message WRITE",
 }
 

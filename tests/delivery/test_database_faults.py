@@ -12,12 +12,17 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 import sqlalchemy as sa
 
-from flask_smtp_admin import outbox, own_database
-from flask_smtp_admin.delivery import patience
+from flask_smtp_admin import database, outbox, own_database
+from flask_smtp_admin.bulk import Runs
+from flask_smtp_admin.database import Database
+from flask_smtp_admin.delivery import holds, patience
+from flask_smtp_admin.errors import OutboxUnavailable
 from flask_smtp_admin.models import ConnectionHealth, Message
 from flask_smtp_admin.worker import Worker
 from tests.delivery.bench import BRISK, Bench, a_bench
@@ -245,3 +250,55 @@ def test_a_person_need_not_know_of_a_deadlock(postgres_url: str, catchall: Catch
             assert not retried.done()
             ours.rollback()
         assert retried.result() == 1
+
+
+@pytest.mark.parametrize(
+    ("backend", "is_hosts"), [("postgres", False), ("postgres", True), ("mariadb", False)]
+)
+def test_a_process_that_was_stopped_in_a_transaction_does_not_lock_others_out(
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+    catchall: CatchAll,
+    backend: str,
+    is_hosts: bool,
+) -> None:
+    for module in (database, own_database):
+        monkeypatch.setattr(module, "IDLE_TRANSACTION_SECONDS", 1)
+    url = request.getfixturevalue(f"{backend}_url")
+    with a_bench(url) as bench, ExitStack() as stack:
+        stopped = bench.core.database
+        if is_hosts:
+            engine = sa.create_engine(url, poolclass=sa.pool.NullPool)
+            stopped = Database(lambda: engine, is_hosts=lambda: True)
+        number = bench.connection(catchall)
+        bench.send()
+        stack.enter_context(pytest.raises(OutboxUnavailable))
+        holds.lock(stack.enter_context(stopped.write()), number)
+        assert bench.worker().drain() == 1
+
+
+def test_a_database_that_went_silent_is_given_up_by_the_system(postgres_url: str) -> None:
+    address = f"{postgres_url}?connect_timeout=3"
+    engine = own_database.make_engine(address, "")
+    with engine.connect() as connection:
+        driver = connection.connection.driver_connection
+        assert driver is not None
+        told = driver.info.get_parameters()
+    engine.dispose()
+    assert told["connect_timeout"] == "3", "the address comes first"
+    assert told["tcp_user_timeout"] == "30000"
+    assert told["keepalives_idle"] == "30"
+
+
+def test_a_lease_hangs_on_no_older_look_at_the_clock(bench: Bench) -> None:
+    """The database takes its time over the answer, or the process is stopped before it has it."""
+
+    class Slow(Database):
+        def skew(self, connection: Runs) -> timedelta:
+            bench.clock.forward(seconds=20)
+            return super().skew(connection)
+
+    core = replace(bench.core, database=Slow(lambda: bench.engine))
+    with core.database.read() as connection:
+        told = core.database_time(connection)
+    assert abs(told - bench.clock()) < timedelta(seconds=10)
