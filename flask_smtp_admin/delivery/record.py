@@ -26,7 +26,7 @@ from ..models import (
     Status,
 )
 from ..models.states import FINAL
-from ..models.transition import settle
+from ..models.transition import settle, take_again
 from ..smtp import Endpoint, Line, Reply, Stage, TlsFacts
 from .claim import Claimed
 from .decide import Decision
@@ -239,17 +239,27 @@ def finish(connection: Runs, dones: Sequence[Done], now: datetime) -> bool:
     mine = settle(connection, [outcome_row(done, now) for done in dones]) == len(dones)
     if mine:
         _end(connection, [end_row(done, now, mine=True) for done in dones])
-        _SETTLE_RECIPIENT.run(
-            connection, [row for done in dones for row in recipient_rows(done, now)]
-        )
-        _remove_bodies(connection, [done for done in dones if done.message.sensitive])
+        _settle_recipients(connection, dones, now)
         return True
     if len(dones) > 1:
         raise Contested
-    if _was_written(connection, dones[0]):
+    [done] = dones
+    if _was_written(connection, done):
         return True
-    _end_late(connection, end_row(dones[0], now, mine=False))
-    return False
+    # What a server has is not to be offered to it again, if nobody has done so yet.
+    mine = done.decision.accepted and take_again(
+        connection, done.message.id, done.message.lease_token
+    )
+    _end_late(connection, end_row(done, now, mine=mine))
+    if mine:
+        settle(connection, [outcome_row(done, now)])
+        _settle_recipients(connection, dones, now)
+    return mine
+
+
+def _settle_recipients(connection: Runs, dones: Sequence[Done], now: datetime) -> None:
+    _SETTLE_RECIPIENT.run(connection, [row for done in dones for row in recipient_rows(done, now)])
+    _remove_bodies(connection, [done for done in dones if done.message.sensitive])
 
 
 def outcome_row(done: Done, now: datetime) -> dict[str, object]:

@@ -82,6 +82,31 @@ def settle(connection: Runs, rows: Sequence[Mapping[str, Any]]) -> int:
     return _SETTLE.run(connection, [{"sending": Status.SENDING, **row} for row in rows])
 
 
+_TAKE_AGAIN = Bulk(
+    sa.update(Message)
+    .where(
+        Message.id == sa.bindparam("message"),
+        Message.lease_token.is_(None),
+        sa.or_(
+            *(
+                Message.status == sa.bindparam(name, type_=Message.status.type)
+                for name in ("queued", "held")
+            )
+        ),
+    )
+    .values(status=sa.bindparam("sending"), lease_token=sa.bindparam("token"))
+)
+
+
+def take_again(connection: Runs, number: int, token: str) -> bool:
+    """Put a message under the lease again from which a sweep took it, to write what came of it.
+
+    ``False``: somebody has touched it since; it stays as it is.
+    """
+    states = {"queued": Status.QUEUED, "held": Status.HELD, "sending": Status.SENDING}
+    return bool(_TAKE_AGAIN.run(connection, [{"message": number, "token": token, **states}]))
+
+
 def _taking(which: sa.ColumnElement[bool]) -> Bulk:
     return Bulk(
         sa.update(Message)

@@ -54,9 +54,9 @@ def begin(bench: Bench, carrier: Carrier, message: claim.Claimed) -> None:
     assert written.began
 
 
-def one_in_flight(bench: Bench, carrier: Carrier) -> claim.Claimed:
+def one_in_flight(bench: Bench, carrier: Carrier, **options: Any) -> claim.Claimed:
     """Return a message that is claimed and marked."""
-    bench.send()
+    bench.send(**options)
     [message] = take(bench, carrier, "mine")
     begin(bench, carrier, message)
     return message
@@ -172,6 +172,7 @@ def test_an_outcome_that_comes_after_the_rescue_is_told_in_its_attempt(
     assert unknown.lease_token == "mine"
     assert bench.in_flight() == {}
 
+    touch(bench, message.id)
     done = a_done(bench, message)
     for again in (False, True):
         assert finish(bench, carrier, done, again=again).events == []
@@ -182,6 +183,44 @@ def test_an_outcome_that_comes_after_the_rescue_is_told_in_its_attempt(
     row = bench.message(message.id)
     assert (row.status, row.crash_count, row.reason) == ("queued", 1, unknown.reason)
     assert bench.recipients(message.id) == {"ann@example.org": "pending"}
+
+
+def touch(bench: Bench, number: int) -> None:
+    """Have a person or another worker do something with a message."""
+    bench.change(Message, Message.id == number, lease_token="an act")
+
+
+@pytest.mark.parametrize("at_most_once", [False, True])
+def test_what_a_server_has_is_not_sent_again_if_nobody_has_done_so_yet(
+    each_bench: Bench, carrier: Carrier, at_most_once: bool
+) -> None:
+    bench = each_bench
+    message = one_in_flight(bench, carrier, at_most_once=at_most_once)
+    sweep_after_its_lease(bench)
+    assert bench.statuses() == ["held" if at_most_once else "queued"]
+
+    for again in (False, True):
+        finish(bench, carrier, a_done(bench, message), again=again)
+        row = bench.message(message.id)
+        assert (row.status, row.reason, row.attempts_count) == ("sent", "Taken.", 1)
+        assert row.finished_at is not None
+        assert bench.recipients(message.id) == {"ann@example.org": "sent"}
+        [attempt] = bench.attempts()
+        assert (attempt.status, attempt.reason) == ("SUCCESS", "Taken.")
+    assert bench.in_flight() == {}
+
+
+def test_what_a_server_did_not_take_changes_nothing_when_it_comes_late(
+    each_bench: Bench, carrier: Carrier
+) -> None:
+    bench = each_bench
+    message = one_in_flight(bench, carrier)
+    sweep_after_its_lease(bench)
+    before = bench.message(message.id)
+    finish(bench, carrier, a_done(bench, message, accepted=False))
+    assert bench.message(message.id) == before
+    [attempt] = bench.attempts()
+    assert (attempt.status, attempt.smtp_code) == ("FAIL", 451)
 
 
 def test_it_leaves_the_mark_of_the_next_worker(each_bench: Bench, carrier: Carrier) -> None:
@@ -293,7 +332,7 @@ def test_a_mark_without_a_message_under_way_is_removed(each_bench: Bench, carrie
     assert len(bench.in_flight()) == 3, "it may yet have an outcome"
 
     bench.clock.forward(days=1)
-    housekeeping.sweep(bench.core, held={"mine"})
+    housekeeping.sweep(bench.core, held={"mine": {going}})
     assert bench.in_flight() == {going: "mine"}
 
 
