@@ -80,10 +80,17 @@ class Worker:
     :param kind: ``rq``, ``embedded``, ``inline``, ``burst`` or ``none``, for the overview.
     :param sessions: SMTP sessions at most, over all connections.
     :param pace: how long leases last and how often it sweeps. Default: :data:`PACE`.
+    :param clockwork: what an earlier worker of this process has seen of the clock. Default: nothing.
     """
 
     def __init__(
-        self, core: Core, *, kind: str, sessions: int | None = None, pace: Pace | None = None
+        self,
+        core: Core,
+        *,
+        kind: str,
+        sessions: int | None = None,
+        pace: Pace | None = None,
+        clockwork: Clockwork | None = None,
     ) -> None:
         self.bell = Bell()
         self._clock = SharedClock(core)
@@ -92,8 +99,8 @@ class Worker:
         self.pace = pace or PACE
         self._presence = Presence(core, kind)
         self._rack = Rack()
-        self._leases = Leases(self.pace.lease, self.pace.margin, self.pace.proof)
-        self._clockwork = Clockwork(self.pace.distrust, self.pace.proof.total_seconds())
+        self.clockwork = clockwork or Clockwork(self.pace.distrust, self.pace.gap)
+        self._leases = Leases(self.pace.lease, self.pace.margin, self.clockwork)
         journal = Journal(core, prepare=lambda connection: overlap(connection, self._crew))
         self._crew: Crew[Entry, Written] = Crew(
             journal.write_all, ready=journal.ready, has_room=core.database.has_room
@@ -130,7 +137,7 @@ class Worker:
 
     def sweep(self) -> None:
         """Take back messages of workers that are gone, give up expired ones, route the rest."""
-        housekeeping.sweep(self._core, held=self._leases.tokens(), clockwork=self._clockwork)
+        housekeeping.sweep(self._core, held=self._leases.messages(), clockwork=self.clockwork)
         self._swept_at = time.monotonic()
         self._presence.swept_at = self._core.now()
 
@@ -146,9 +153,25 @@ class Worker:
             ).scalar()
         return found is not None
 
-    def next_due_at(self) -> datetime | None:
-        """Return when the next message or the next try of a failing connection is due."""
-        now = self._core.now()
+    def has_left(self) -> bool:
+        """Tell whether there are messages whose worker seems to be gone, as their lease has ended."""
+        with self._core.database.read() as connection:
+            found = connection.execute(
+                sa.select(Message.id)
+                .where(
+                    Message.status == Status.SENDING,
+                    Message.lease_until < self._core.database_time(connection),
+                )
+                .limit(1)
+            ).scalar()
+        return found is not None
+
+    def next_due_at(self, after: datetime | None = None) -> datetime | None:
+        """Return when the next message or the next try of a failing connection is due.
+
+        :param after: when it was looked for what is due. Default: now.
+        """
+        now = after or self._core.now()
         with self._core.database.read() as connection:
             message = connection.execute(
                 sa.select(Message.due_at)
@@ -187,7 +210,7 @@ class Worker:
         self._sessions = 1
         self._reply_seconds = patience
         lasts = LONE_LEASE if patience is None else self.pace.lease
-        self._leases = Leases(lasts, self.pace.margin, self.pace.proof, is_renewed=False)
+        self._leases = Leases(lasts, self.pace.margin, self.clockwork, is_renewed=False)
         self._supplies = Supplies(self._core, self._leases, self._patience, self._seats, largest=1)
         try:
             self._drain_until(seconds)
@@ -232,9 +255,11 @@ class Worker:
         try:
             if time.monotonic() - self._swept_at >= self.pace.sweep_every:
                 self._clock.look()
-                self.sweep()
-            self._start_lanes()
-            return self._seconds_until_due()
+                self._sweep_if_it_can()
+            # What becomes due between the two looks must be seen by one of them.
+            now = self._core.now()
+            self._start_lanes(now)
+            return self._seconds_until_due(now)
         except OutboxUnavailable as error:
             logger.warning("The worker waits for its database: %s", error)
             return DATABASE_PAUSE
@@ -243,13 +268,22 @@ class Worker:
             logger.exception("A pass of the worker failed; it goes on.")
             return DATABASE_PAUSE
 
-    def _start_lanes(self) -> int:
+    def _sweep_if_it_can(self) -> None:
+        try:
+            self.sweep()
+        except OutboxUnavailable:
+            raise
+        except Exception:
+            logger.exception("A sweep failed. What is due is delivered all the same.")
+            self._swept_at = time.monotonic()
+
+    def _start_lanes(self, now: datetime | None = None) -> int:
         """Start lanes for every connection that may be used and has something due."""
-        due = self._due_counts(enough=self._sessions * MESSAGES_A_LANE)
+        due = self._due_counts(self._sessions * MESSAGES_A_LANE, now)
         return sum(self._start_lanes_of(number, count) for number, count in due.items() if count)
 
-    def _due_counts(self, enough: int) -> dict[int, int]:
-        now = self._core.now()
+    def _due_counts(self, enough: int, now: datetime | None = None) -> dict[int, int]:
+        now = now or self._core.now()
         with self._core.database.read() as connection:
             return {
                 number: claim.due_count(connection, number, now, enough)
@@ -270,19 +304,20 @@ class Worker:
         if free <= 0:
             return 0
         if self._is_suspect(number):
-            if active or not self._take_probe(number):
+            # One that waits for a slow server says nothing of whether that takes another message.
+            if active > self._supplies.stuck(number, STUCK_AFTER) or not self._take_probe(number):
                 return 0
-            free = 1
+            return int(self._start_lane(carrier, is_probe=True))
         return sum(self._start_lane(carrier) for _ in range(free))
 
-    def _start_lane(self, carrier: Carrier) -> bool:
+    def _start_lane(self, carrier: Carrier, *, is_probe: bool = False) -> bool:
         place = self._supplies.join(carrier)
         with self._lock:
             self._active[carrier.id] += 1
         if self._alone:
-            self._run_lane(place)
+            self._run_lane(place, is_probe=is_probe)
             return True
-        if self._start_in_crew(lambda: self._run_lane(place)):
+        if self._start_in_crew(lambda: self._run_lane(place, is_probe=is_probe)):
             return True
         if place.supply.leave(place) is not None:
             place.supply.close()
@@ -311,7 +346,7 @@ class Worker:
             return None
         return thread
 
-    def _run_lane(self, place: Place) -> None:
+    def _run_lane(self, place: Place, *, is_probe: bool = False) -> None:
         number = place.supply.carrier.id
         lane = Lane(
             self._core,
@@ -328,6 +363,8 @@ class Worker:
             pause = 0.0 if place.supply.claimed_count else EMPTY_PAUSE
             if place.is_crowded_out:
                 pause = CROWDED_PAUSE
+                if is_probe:
+                    self._put_back_probe(number)
         except OutboxUnavailable as error:
             logger.warning("A delivery lane ended, its database being away: %s", error)
             pause = DATABASE_PAUSE
@@ -395,11 +432,11 @@ class Worker:
         self._rack.close()
         self._leave_to_others()
 
-    def _seconds_until_due(self) -> float:
+    def _seconds_until_due(self, looked_at: datetime) -> float:
         """Return how long to sleep: until a message or a probe is due, or the next sweep."""
         now = time.monotonic()
         waits = [self.pace.sweep_every - (now - self._swept_at)]
-        due_at = self.next_due_at()
+        due_at = self.next_due_at(looked_at)
         if due_at is not None:
             waits.append((due_at - self._core.now()).total_seconds())
         with self._lock:
@@ -413,6 +450,12 @@ class Worker:
     def _take_probe(self, number: int) -> bool:
         with self._core.database.write() as connection:
             return breaker.take_probe(connection, number, self._core.now())
+
+    def _put_back_probe(self, number: int) -> None:
+        """Have a failing connection tried soon, as nothing was tried now."""
+        again_at = self._core.now() + timedelta(seconds=CROWDED_PAUSE)
+        act = partial(breaker.put_back_probe, connection_id=number, again_at=again_at)
+        self._crew.errand(lambda: self._patience(act))
 
     # --- the heartbeat --------------------------------------------------------------------------
 
@@ -457,12 +500,13 @@ class Worker:
         """
         asked_at = uptime()
         with self._core.database.write() as connection:
-            is_whole = frozenset(lease.messages) <= claim.under(connection, lease.token)
+            messages = frozenset(lease.messages)
+            is_whole = messages <= claim.under(connection, lease.token)
             # It may have ended while the database kept us waiting.
             if not (is_whole or lease.holds()):
                 return
             until = self._core.database_time(connection) + lease.lasts
-            renewed = claim.renew(connection, lease.token, until)
+            renewed = claim.renew(connection, lease.token, messages, until)
         if renewed and (is_whole or lease.holds()):
             lease.renewed(asked_at)
 

@@ -8,7 +8,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +18,11 @@ import sqlalchemy as sa
 
 from flask_smtp_admin import worker as engine
 from flask_smtp_admin.database import Collision, Database
-from flask_smtp_admin.delivery import claim, housekeeping, lease, patience, presence
+from flask_smtp_admin.delivery import breaker, claim, housekeeping, lease, patience, presence
 from flask_smtp_admin.delivery.lease import Lease, Pace
 from flask_smtp_admin.delivery.supply import Supply
 from flask_smtp_admin.errors import OutboxUnavailable
-from flask_smtp_admin.models import Connection, Message, SessionHold
+from flask_smtp_admin.models import BreakerState, Connection, ConnectionHealth, Message, SessionHold
 from flask_smtp_admin.models import Worker as WorkerRow
 from flask_smtp_admin.models.worker import ALIVE_WITHIN
 from flask_smtp_admin.worker import Bell, Worker
@@ -261,8 +261,8 @@ def test_the_sessions_of_a_connection_are_counted_over_all_workers(each_stage: S
             wait_until(lambda: bench.statuses() == ["sent"] * 3)
 
 
-@pytest.mark.parametrize(("seconds_left", "sent"), [(40, 0), (20, 1)])
-def test_the_session_of_a_dead_worker_counts_until_it_should_have_renewed_its_lease(
+@pytest.mark.parametrize(("seconds_left", "sent"), [(20, 0), (-1, 1)])
+def test_the_session_of_a_dead_worker_counts_until_its_hold_ends(
     each_stage: Stage, catchall: CatchAll, seconds_left: int, sent: int
 ) -> None:
     bench = each_stage.bench
@@ -489,7 +489,7 @@ def test_a_database_that_only_reads_makes_no_hot_loop(
             worker.bell.ring()
             wait_until(lambda: not worker.bell._rung.is_set())
         assert len(claims) == patience.CLAIM_TRIES
-        assert 0 < worker._seconds_until_due() <= engine.DATABASE_PAUSE
+        assert 0 < worker._seconds_until_due(bench.clock()) <= engine.DATABASE_PAUSE
 
 
 # ---------------------------------------------------------------- the clockwork
@@ -518,7 +518,7 @@ def test_a_message_leaves_when_it_is_due_without_a_ring(bench: Bench, catchall: 
     bench.send(delay=3600)
     with running(bench.worker(pace=Pace(sweep_every=3600))) as worker:
         wait_until(lambda: worker._swept_at > 0)
-        assert worker._seconds_until_due() > 3000
+        assert worker._seconds_until_due(bench.clock()) > 3000
         bench.clock.forward(seconds=3599)
         worker.bell.ring()  # it looks at its clock again, and sees a second to wait
         wait_until(lambda: bench.statuses() == ["sent"])
@@ -551,20 +551,87 @@ def test_a_pass_that_fails_does_not_end_the_worker(
 ) -> None:
     bench.connection(catchall)
     monkeypatch.setattr(engine, "DATABASE_PAUSE", 0.01)
-    original = housekeeping.sweep
+    original = breaker.ready
     failures: list[int] = []
 
-    def fail_twice(core: Any, **options: Any) -> int:
+    def fail_twice(connection: Any, now: datetime) -> list[int]:
         if len(failures) < 2:
             failures.append(1)
             raise LookupError("a bug")
-        return original(core, **options)
+        return original(connection, now)
 
-    monkeypatch.setattr(housekeeping, "sweep", fail_twice)
+    monkeypatch.setattr(breaker, "ready", fail_twice)
     bench.send()
     with running(bench.worker()):
         wait_until(lambda: bench.statuses() == ["sent"])
     assert len(failures) == 2
+
+
+def test_a_sweep_that_fails_keeps_nothing_that_is_due(
+    bench: Bench, catchall: CatchAll, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.connection(catchall)
+    failures: list[int] = []
+
+    def fail(core: Any, **options: Any) -> int:
+        failures.append(1)
+        raise LookupError("a bug")
+
+    monkeypatch.setattr(housekeeping, "sweep", fail)
+    bench.send()
+    with running(bench.worker(pace=BRISK)):
+        wait_until(lambda: bench.statuses() == ["sent"] and len(failures) > 2)
+
+
+def test_what_becomes_due_between_two_looks_is_seen_by_the_second(
+    bench: Bench, catchall: CatchAll
+) -> None:
+    bench.connection(catchall)
+    worker = bench.worker()
+    worker.sweep()
+    bench.send(delay=60)
+    looked_at = bench.clock()
+    assert worker._start_lanes(looked_at) == 0
+    bench.clock.forward(seconds=61)
+    assert worker._seconds_until_due(looked_at) < 1
+
+
+def test_a_slow_message_does_not_keep_a_failing_connection_from_being_tried(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "STUCK_AFTER", 0.0)
+    with ScriptedServer() as server:
+        gate = Gate(server)
+        number = bench.connection(server, max_sessions=2)
+        bench.send()
+        with running(bench.worker(pace=BRISK)) as worker:
+            gate.wait()
+            now = bench.clock()
+            bench.change(ConnectionHealth, failures=1, retry_at=now, last_failure_at=now)
+            second = bench.send()
+            worker.bell.ring()
+            wait_until(lambda: bench.message(second).status == "sent")
+            assert bench.health(number).failures == 0
+            gate.open()
+            wait_until(lambda: bench.statuses() == ["sent"] * 2)
+
+
+def test_a_try_that_others_left_no_session_for_is_made_soon(
+    each_stage: Stage, catchall: CatchAll
+) -> None:
+    bench = each_stage.bench
+    number = bench.connection(catchall, max_sessions=1)
+    bench.send()
+    now = bench.clock()
+    ago = now - timedelta(seconds=1)
+    bench.change(
+        ConnectionHealth, failures=8, breaker=BreakerState.OPEN, retry_at=ago, last_failure_at=ago
+    )
+    hold = {"connection_id": number, "sessions": 1, "held_until": now + timedelta(hours=1)}
+    add(bench.engine, SessionHold(id="of another", **hold))
+    bench.worker().drain(seconds=0)
+    assert catchall.sessions == 0
+    assert bench.health(number).retry_at <= bench.clock() + timedelta(seconds=engine.CROWDED_PAUSE)
 
 
 def test_a_worker_shows_that_it_lives_and_signs_off(bench: Bench) -> None:
@@ -611,7 +678,7 @@ def test_a_renewal_that_fails_ends_no_other(bench: Bench, monkeypatch: pytest.Mo
     away, in_the_way, last = (lease.token for lease in leases)
     asked: list[str] = []
 
-    def renew(connection: sa.Connection, token: str, until: Any) -> bool:
+    def renew(connection: sa.Connection, token: str, numbers: Any, until: Any) -> bool:
         asked.append(token)
         if token == away:
             raise OutboxUnavailable("away")

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import math
+import time
+
 import click
 
+from ..core import Core
 from ..worker import Worker
 from .group import current_state, smtp_admin_cli
+
+LOOK_EVERY = 0.5
+"""Seconds."""
 
 
 @smtp_admin_cli.command("worker")
@@ -23,9 +30,7 @@ def worker_command(burst: bool, sessions: int | None) -> None:
     """
     state = current_state()
     if burst:
-        worker = Worker(state.core, kind="burst", sessions=sessions)
-        worker.sweep()
-        sent = worker.drain()
+        sent = _burst(state.core, sessions)
         click.echo(f"{sent} message{'' if sent == 1 else 's'} accepted by their servers.")
         return
     if state.core.config.redis_url:
@@ -38,3 +43,23 @@ def worker_command(burst: bool, sessions: int | None) -> None:
 
     rq_worker.run(state, sessions=sessions)
     click.echo("Stopped; nothing is left half done.")
+
+
+def _burst(core: Core, sessions: int | None) -> int:
+    """Deliver what is due, and then what a worker that is gone had in hand."""
+    worker = Worker(core, kind="burst", sessions=sessions)
+    worker.sweep()
+    sent = worker.drain()
+    if not worker.has_left():
+        return sent
+    seconds = worker.pace.distrust
+    click.echo(
+        "A worker had messages in hand and has not been heard of. It may have been cut off from the "
+        f"database just now: in {math.ceil(seconds)} s they are taken back, if it stays so."
+    )
+    last = Worker(core, kind="burst", sessions=sessions, clockwork=worker.clockwork)
+    until = time.monotonic() + seconds + LOOK_EVERY
+    while last.has_left() and time.monotonic() < until:
+        time.sleep(LOOK_EVERY)
+        last.sweep()
+    return sent + last.drain()

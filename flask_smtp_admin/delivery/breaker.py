@@ -125,6 +125,21 @@ def take_probe(connection: sa.Connection, connection_id: int, now: datetime) -> 
     )
 
 
+def put_back_probe(connection: sa.Connection, connection_id: int, again_at: datetime) -> None:
+    """Allow the try again that somebody reserved and could not make."""
+    connection.execute(
+        sa.update(ConnectionHealth)
+        .where(
+            ConnectionHealth.connection_id == connection_id,
+            ConnectionHealth.failures > 0,
+            ConnectionHealth.breaker != BreakerState.PAUSED,
+            ConnectionHealth.retry_at > again_at,
+        )
+        .values(retry_at=again_at)
+        .execution_options(synchronize_session=False)
+    )
+
+
 def note_failure(
     connection: sa.Connection, connection_id: int, trouble: Trouble, now: datetime
 ) -> tuple[bool, datetime]:

@@ -239,12 +239,19 @@ def under(connection: sa.Connection, token: str) -> set[int]:
     return set(connection.execute(mine.order_by(Message.id).with_for_update()).scalars())
 
 
-def renew(connection: sa.Connection, token: str, until: datetime) -> bool:
-    """Let the lease with this token last longer; ``False`` when no message is under it."""
+def renew(connection: sa.Connection, token: str, numbers: Collection[int], until: datetime) -> bool:
+    """Let the lease with this token last longer; ``False`` when no message is under it.
+
+    :param numbers: of the messages that somebody deals with; the others are left to the sweep.
+    """
     return bool(
         connection.execute(
             sa.update(Message)
-            .where(Message.lease_token == token, Message.status == Status.SENDING)
+            .where(
+                Message.lease_token == token,
+                Message.id.in_(numbers),
+                Message.status == Status.SENDING,
+            )
             .values(lease_until=until)
             .execution_options(synchronize_session=False)
         ).rowcount

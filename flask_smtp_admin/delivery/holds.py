@@ -12,17 +12,19 @@ import sqlalchemy as sa
 from ..models import ConnectionHealth, SessionHold
 
 
-def of_others(connection: sa.Connection, hold_id: str, connection_id: int, alive: datetime) -> int:
+def of_others(
+    connection: sa.Connection, hold_id: str, connection_id: int, gone: datetime | None
+) -> int:
     """Return how many sessions others have with the server of a connection.
 
-    :param alive: a hold that ends before has not been renewed of late: its worker is gone.
+    :param gone: a hold that ended before is of a worker that is gone; ``None``: that cannot be told.
     """
     return int(
         connection.execute(
             sa.select(sa.func.coalesce(sa.func.sum(SessionHold.sessions), 0)).where(
                 SessionHold.connection_id == connection_id,
                 SessionHold.id != hold_id,
-                SessionHold.held_until > alive,
+                *(() if gone is None else (SessionHold.held_until > gone,)),
             )
         ).scalar_one()
     )

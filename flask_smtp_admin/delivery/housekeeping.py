@@ -7,9 +7,10 @@ had no connection, and having failover looked at. Must not know SMTP.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from types import MappingProxyType
+from typing import Any, TypeAlias
 
 import sqlalchemy as sa
 
@@ -35,11 +36,15 @@ _UNKNOWN = (
 )
 
 
-def sweep(core: Core, *, held: Collection[str] = (), clockwork: Clockwork | None = None) -> int:
+Held: TypeAlias = Mapping[str, Collection[int]]
+"""What lanes of this process deal with, whatever the clock says: numbers, by the leases' tokens."""
+NOTHING: Held = MappingProxyType({})
+
+
+def sweep(core: Core, *, held: Held = NOTHING, clockwork: Clockwork | None = None) -> int:
     """Do all of it once, and return how many messages were taken back.
 
-    :param held: tokens of leases that lanes of this process work under, whatever the clock says.
-    :param clockwork: what this worker has seen of the clock; ``None`` where it looks only once.
+    :param clockwork: what this worker has seen of the clock; ``None``: it is to be trusted.
     """
     rescued = rescue(core, held=held, clockwork=clockwork)
     expire(core)
@@ -49,18 +54,18 @@ def sweep(core: Core, *, held: Collection[str] = (), clockwork: Clockwork | None
     return rescued
 
 
-def rescue(core: Core, *, held: Collection[str] = (), clockwork: Clockwork | None = None) -> int:
+def rescue(core: Core, *, held: Held = NOTHING, clockwork: Clockwork | None = None) -> int:
     """Take back messages whose lease ended. Parameters as for :func:`sweep`.
 
     One that is marked was in flight: it is tried again with the same Message-ID, or held when it
-    must not go twice, or when it was in flight in three crashes. All others were provably not offered
-    to a server and simply go back.
+    must not go twice, or when it was in flight in three crashes. It is left alone while it may be that
+    its worker lives, and had no chance yet to renew the lease. All others were provably not offered to
+    a server and simply go back: their worker, should it live, finds that out before it offers them.
     """
     now = core.now()
     with core.database.write() as connection:
         ended_before = core.database_time(connection)
-        if clockwork is not None and not clockwork.is_trusted(ended_before):
-            return 0
+        is_certain = clockwork is None or clockwork.is_trusted(ended_before)
         rows = connection.execute(
             sa.select(
                 Message.id,
@@ -75,19 +80,33 @@ def rescue(core: Core, *, held: Collection[str] = (), clockwork: Clockwork | Non
             .where(
                 Message.status == Status.SENDING,
                 Message.lease_until < ended_before,
-                Message.lease_token.not_in(held),
+                *_not_in_hand(held),
+                *(() if is_certain else (~claim.in_flight(),)),
             )
             .limit(BATCH)
             .with_for_update(skip_locked=True)
         ).all()
         marks = _marks(connection, [row.id for row in rows])
-        taken = [row for row in rows if _take_back(connection, row, marks.get(row.id), now)]
+        taken = [
+            row
+            for row in rows
+            if (is_certain or row.id not in marks)
+            and _take_back(connection, row, marks.get(row.id), now)
+        ]
         holds.forget(connection, ended_before - REMEMBER_HOLDS)
         _forget_orphans(connection, now)
     for row in taken:
         if row.id in marks:
             core.publish(_event(row, now))
     return len(taken)
+
+
+def _not_in_hand(held: Held) -> list[sa.ColumnElement[bool]]:
+    return [
+        ~sa.and_(Message.lease_token == token, Message.id.in_(numbers))
+        for token, numbers in held.items()
+        if numbers
+    ]
 
 
 def _marks(connection: sa.Connection, numbers: Sequence[int]) -> dict[int, Any]:

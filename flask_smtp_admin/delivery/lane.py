@@ -133,6 +133,7 @@ class Lane:
             # Opening may take long: what is known already must not hang on it.
             self._write()
         unopened = self._link.make_ready()
+        self._supply.seat(self._place)
         following = self._reserve() if unopened is None else None
         written = self._write(following=handed)
         if written.began is None:

@@ -54,9 +54,9 @@ class Pace:
         return self.renew_every * 1.4
 
     @property
-    def proof(self) -> timedelta:
-        """What a lease lasts from now at least, if its worker lives: it would have renewed it."""
-        return max(self.lease - timedelta(seconds=self.distrust), timedelta())
+    def gap(self) -> float:
+        """Seconds without a look at the database after which leases may have ended meanwhile."""
+        return max(self.lease.total_seconds() - self.distrust, 0.0)
 
 
 class Lease:
@@ -98,7 +98,8 @@ class Clockwork:
     theirs within :attr:`Pace.renew_every`, by the new time; until then nothing is taken back. The
     same when the machine was suspended, and with it the other workers that may be there.
 
-    The same when nobody could look for a while: then nobody could renew either.
+    The same when nobody could look for a while: then nobody could renew either. Who looks for the
+    first time does not know what was before. Thread-safe.
 
     :param pause: seconds of distrust after the clock was set.
     :param gap: seconds without a look that are such a while.
@@ -109,22 +110,39 @@ class Clockwork:
         self._gap = gap
         self._looked_at: float | None = None
         self._offsets: tuple[float, float] | None = None
-        self._distrusted_until = float("-inf")
+        self._lock = threading.Lock()
+        self._began_at: float | None = None
+        self._shaken_until = float("-inf")
 
     def is_trusted(self, now: datetime) -> bool:
-        """Look at the clock, and say whether it has gone on evenly of late.
+        """Look at the clock, and say whether it is known to have gone on evenly of late.
 
         :param now: by the clock of the database.
         """
+        is_steady = self.is_steady(now)
+        assert self._began_at is not None
+        return is_steady and time.monotonic() - self._began_at >= self._pause
+
+    def is_steady(self, now: datetime) -> bool:
+        """Look at the clock, and say whether anything else is known of it.
+
+        :param now: by the clock of the database.
+        """
+        with self._lock:
+            return self._look(now)
+
+    def _look(self, now: datetime) -> bool:
         monotonic = time.monotonic()
         # Only one of the two stands still while the machine is suspended.
         offsets = (now.timestamp() - uptime(), now.timestamp() - monotonic)
         was_set = self._offsets is not None and any(map(_differ, offsets, self._offsets))
         was_away = self._looked_at is not None and monotonic - self._looked_at > self._gap
         if was_set or was_away:
-            self._distrusted_until = monotonic + self._pause
+            self._shaken_until = monotonic + self._pause
+        if self._began_at is None:
+            self._began_at = monotonic
         self._offsets, self._looked_at = offsets, monotonic
-        return monotonic >= self._distrusted_until
+        return monotonic >= self._shaken_until
 
 
 def _differ(one: float, other: float) -> bool:
@@ -134,7 +152,7 @@ def _differ(one: float, other: float) -> bool:
 class Leases:
     """All leases that a worker holds now, for the thread that renews them.
 
-    :param proof: see :attr:`Pace.proof`; of other workers' leases.
+    :param clockwork: what is known of the clock that they go by. Default: that it is right.
     :param is_renewed: whether there is such a thread.
     """
 
@@ -142,12 +160,12 @@ class Leases:
         self,
         lasts: timedelta,
         margin: float,
-        proof: timedelta = timedelta(),
+        clockwork: Clockwork | None = None,
         *,
         is_renewed: bool = True,
     ) -> None:
         self.lasts = lasts
-        self.proof = proof
+        self._clockwork = clockwork
         self._is_renewed = is_renewed
         self._margin = margin
         self._lock = threading.Lock()
@@ -157,6 +175,16 @@ class Leases:
     def is_lone(self) -> bool:
         """Whether nobody renews them."""
         return not self._is_renewed
+
+    def ended_before(self, now: datetime) -> datetime | None:
+        """Return when a lease of another worker must have ended, if that worker is gone.
+
+        ``None``: it cannot be told, as even living ones may not have been able to renew theirs.
+
+        :param now: by the clock of the database.
+        """
+        is_steady = self._clockwork is None or self._clockwork.is_steady(now)
+        return now if is_steady else None
 
     def new(self, end_seconds: float = 0.0) -> Lease:
         """Make a lease and keep it for renewal.
@@ -174,10 +202,10 @@ class Leases:
         with self._lock:
             self._held.discard(lease)
 
-    def tokens(self) -> set[str]:
-        """Return the tokens of all leases that a lane of this process still works under."""
+    def messages(self) -> dict[str, frozenset[int]]:
+        """Return what lanes of this process have yet to deal with: numbers, by the leases' tokens."""
         with self._lock:
-            return {lease.token for lease in self._held}
+            return {lease.token: frozenset(lease.messages) for lease in self._held}
 
     def held(self) -> list[Lease]:
         """Return the leases to renew."""

@@ -82,7 +82,7 @@ class Rack:
     def promise(self, connection_id: int, most: int, more: int = 0) -> None:
         """Keep sessions for lanes that are about to take them, and have no seat for others.
 
-        :param most: lanes that there are.
+        :param most: lanes that are yet to take one.
         :param more: sessions that are promised to new ones.
         """
         with self._lock:

@@ -28,6 +28,8 @@ class _Held:
     hold_id: str = field(default_factory=lambda: str(uuid.uuid4()))
     lanes: int = 0
     """Lanes that have a seat."""
+    seated: int = 0
+    """Those of them that have had a session, so that none is promised to them any more."""
     asked: int = 0
     """Seats that are being asked for."""
     written: int = 0
@@ -36,6 +38,11 @@ class _Held:
     """What the connection allows to all workers together."""
     proposed: int = 0
     """What was written last, and may not be committed yet."""
+
+    @property
+    def waiting(self) -> int:
+        """Lanes that are yet to have a session, and that may come."""
+        return self.lanes - self.seated + self.asked
 
 
 class Seats:
@@ -60,12 +67,20 @@ class Seats:
         finally:
             self._set_asked(asking, 0)
 
-    def leave(self, connection_id: int) -> None:
+    def has_session(self, connection_id: int) -> None:
+        """Note that a lane has a session for the first time, or could get none."""
+        with self._lock:
+            held = self._held[connection_id]
+            held.seated += 1
+            self._rack.promise(connection_id, held.waiting)
+
+    def leave(self, connection_id: int, *, had_session: bool) -> None:
         """Note that a lane has gone; its session is in the rack, or closed."""
         with self._lock:
             held = self._held[connection_id]
             held.lanes -= 1
-            self._rack.promise(connection_id, held.lanes + held.asked)
+            held.seated -= int(had_session)
+            self._rack.promise(connection_id, held.waiting)
 
     def spare(self, connection_id: int, workers: int) -> int:
         """Return how many sessions may wait for the next message, where there are so many workers."""
@@ -129,7 +144,7 @@ class Seats:
         asking: Asking,
         *,
         wanted: int,
-        alive: datetime,
+        gone: datetime | None,
         until: datetime,
     ) -> int:
         carrier = asking.carrier
@@ -138,7 +153,7 @@ class Seats:
         with self._lock:
             held = self._of(carrier.id)
             held.most = carrier.max_sessions
-        others = holds.of_others(connection, held.hold_id, carrier.id, alive)
+        others = holds.of_others(connection, held.hold_id, carrier.id, gone)
         with self._lock:
             # New lanes use the sessions that are open already, before they open any.
             idle = self._rack.ready(carrier.id, carrier.endpoint)
@@ -158,7 +173,7 @@ class Seats:
             held = self._of(asking.carrier.id)
             held.asked += granted - asking.granted
             asking.granted = granted
-            self._rack.promise(asking.carrier.id, held.lanes + held.asked, promised)
+            self._rack.promise(asking.carrier.id, held.waiting, promised)
 
     def _hand_out(self, asking: Asking) -> bool:
         with self._lock:
@@ -180,18 +195,18 @@ class Asking:
         self._seats = seats
 
     def take(
-        self, connection: sa.Connection, *, wanted: int, alive: datetime, until: datetime
+        self, connection: sa.Connection, *, wanted: int, gone: datetime | None, until: datetime
     ) -> int:
         """Write down that sessions are in use, and return for how many lanes: ``wanted``, or fewer.
 
         Must run in a write transaction; what an earlier one was granted is forgotten.
 
-        :param alive: a hold of others that ends before has not been renewed of late: its worker is
-            gone. By the clock of the database.
+        :param gone: a hold of others that ended before is of a worker that is gone. By the clock of
+            the database; ``None``: that cannot be told.
         :param until: when this one ends unless it is renewed.
         """
         return self._seats._take(  # noqa: SLF001  (one thing in two parts)
-            connection, self, wanted=wanted, alive=alive, until=until
+            connection, self, wanted=wanted, gone=gone, until=until
         )
 
     def hand_out(self) -> bool:

@@ -54,6 +54,12 @@ class Supplies:
         assert place is not None
         return place
 
+    def stuck(self, connection_id: int, seconds: float) -> int:
+        """Return how many lanes of a connection have waited for its server for longer than this."""
+        return sum(
+            supply.stuck(seconds) for supply in self.open() if supply.carrier.id == connection_id
+        )
+
     def open(self) -> list[Supply]:
         """Return those that lanes work from."""
         with self._lock:

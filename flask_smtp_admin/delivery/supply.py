@@ -122,6 +122,11 @@ class Supply:
         """Whether there are lanes, or will be."""
         return self._is_open
 
+    def stuck(self, seconds: float) -> int:
+        """Return how many lanes have waited for the server for longer than this."""
+        with self._lock:
+            return sum(place.is_stuck(seconds) for place in self._places)
+
     def take_from_the_stuck(self, seconds: float) -> list[Handed]:
         """Have lanes that wait for a slow server keep nothing else waiting.
 
@@ -174,6 +179,13 @@ class Supply:
         self._finished += 1
         self._let_go(message, lease)
 
+    def seat(self, place: Place) -> None:
+        """Note that a lane has a session, or could get none."""
+        with self._lock:
+            if not place.has_session:
+                place.has_session = True
+                self._seats.has_session(self.carrier.id)
+
     def take_back(self, place: Place, handed: Handed) -> None:
         """Have a message again that a lane was given and cannot send."""
         with self._lock:
@@ -186,11 +198,13 @@ class Supply:
 
     def _let_go(self, message: Claimed, lease: Lease) -> None:
         with self._lock:
-            lease.messages.discard(message.id)
-            if lease.messages:
-                return
+            self._forget(message, lease)
+
+    def _forget(self, message: Claimed, lease: Lease) -> None:
+        lease.messages.discard(message.id)
+        if not lease.messages:
             self._outstanding.discard(lease)
-        self._leases.drop(lease)
+            self._leases.drop(lease)
 
     def leave(self, place: Place) -> Leaving | None:
         """Take leave of a lane; the last one is told what it has to give back."""
@@ -200,7 +214,7 @@ class Supply:
                 self._places.remove(place)
             if place.is_admitted:
                 place.is_admitted = False
-                self._seats.leave(self.carrier.id)
+                self._seats.leave(self.carrier.id, had_session=place.has_session)
             if self._places or not self._is_open:
                 return None
             self._is_open = False
@@ -233,7 +247,8 @@ class Supply:
                 handed = self._pool.popleft()
                 if handed.lease.holds():
                     return handed
-                # Others may have it by now, or will have it soon.
+                # Others may have it by now, or will have it soon: it must not be renewed.
+                self._forget(*handed)
         return None
 
     def _runs_low(self) -> bool:
@@ -358,10 +373,8 @@ class Supply:
             has_lane = wanted < len(self._places)
         until = now + lease.lasts
         if wanted:
-            alive = now + self._leases.proof
-            return (
-                bool(asking.take(connection, wanted=wanted, alive=alive, until=until)) or has_lane
-            )
+            gone = self._leases.ended_before(now)
+            return bool(asking.take(connection, wanted=wanted, gone=gone, until=until)) or has_lane
         if self._leases.is_lone:
             self._seats.renew(connection, self.carrier.id, until)
         return has_lane
@@ -392,6 +405,8 @@ class Place:
     def __init__(self, supply: Supply) -> None:
         self.supply = supply
         self.is_admitted = False
+        self.has_session = False
+        """Whether a session is, or was, this lane's."""
         self.is_crowded_out = False
         """Whether other workers have all the sessions that the connection may have."""
         self._ahead: Handed | None = None

@@ -9,7 +9,8 @@ import threading
 import time
 
 from ..core import Core
-from ..worker import Worker
+from ..delivery.lease import Clockwork
+from ..worker import PACE, Worker
 
 
 class InlineBell:
@@ -19,6 +20,8 @@ class InlineBell:
         self._core = core
         self._busy = threading.local()
         self._swept_at = float("-inf")
+        # It looks only when somebody rings, so that a while without a look means nothing.
+        self._clockwork = Clockwork(PACE.distrust)
 
     def ring(self) -> None:
         """Deliver what is due. A message sent by a signal receiver meanwhile is taken along."""
@@ -26,7 +29,7 @@ class InlineBell:
             return
         self._busy.here = True
         try:
-            worker = Worker(self._core, kind="inline")
+            worker = Worker(self._core, kind="inline", clockwork=self._clockwork)
             # Nobody else looks after what a process that was killed has left.
             if time.monotonic() - self._swept_at >= worker.pace.sweep_every:
                 worker.sweep()

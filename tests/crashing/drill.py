@@ -15,7 +15,6 @@ from pathlib import Path
 from tests.crashing import sends
 from tests.crashing.forks import DONE, KILL, STOP, Forks
 from tests.crashing.places import Copies
-from tests.crashing.roles import fleeting
 from tests.crashing.scene import a_scene
 from tests.servers.postgres import PostgresServer
 
@@ -100,7 +99,7 @@ def stop_of_delivery(forks: Forks, copies: Copies, number: int) -> bool:
         if ended != STOP:
             return False
         scene.note_crash(is_dead=False)
-        scene.take_over(fleeting(LEASE))
+        scene.take_over()
         before, took = scene.recorded(), scene.server.took()
         assert forks.go_on() == DONE
         changed = set(scene.recorded()) - set(before)

@@ -11,7 +11,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from flask_smtp_admin.delivery.lease import Pace
+from flask_smtp_admin.delivery import housekeeping
 from flask_smtp_admin.models import (
     Attempt,
     Connection,
@@ -145,11 +145,11 @@ class Scene:
 
     # --- afterwards -----------------------------------------------------------------------------
 
-    def take_over(self, pace: Pace) -> None:
+    def take_over(self) -> None:
         """Deliver what is due as soon as the leases of the one that was stopped have ended."""
 
         def is_done() -> bool:
-            self.bench.worker(pace=pace).sweep()
+            housekeeping.sweep(self.bench.core)
             self.bench.work()
             waits = sa.and_(Message.status == Status.QUEUED, Message.due_at > self.bench.clock())
             ended = Message.status.in_({*FINAL, Status.HELD})
@@ -161,7 +161,7 @@ class Scene:
         """Pass the time, and let a healthy worker deliver whatever is left."""
         for _ in range(ROUNDS):
             self.bench.clock.forward(minutes=11)
-            self.bench.worker().sweep()
+            housekeeping.sweep(self.bench.core)
             self.bench.work()
             if all(row.status in {*FINAL, Status.HELD} for row in self.bench.messages()):
                 return

@@ -117,8 +117,9 @@ def test_a_lease_is_renewed_while_there_is_a_message_under_it(each_bench: Bench,
     until = bench.clock() + timedelta(minutes=5)
 
     with bench.core.database.write() as connection:
-        assert claim.renew(connection, "mine", until)
-        assert not claim.renew(connection, "somebody else's", until)
+        assert claim.renew(connection, "mine", [number], until)
+        assert not claim.renew(connection, "somebody else's", [number], until)
+        assert not claim.renew(connection, "mine", [number + 1], until + LEASE)
 
     assert bench.message(number).lease_until == until
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from datetime import timedelta
 
 import pytest
 
-from flask_smtp_admin.delivery import claim, housekeeping
+from flask_smtp_admin.delivery import claim, housekeeping, lease
+from flask_smtp_admin.delivery.lease import Clockwork
 from flask_smtp_admin.models import Attempt, Message
 from tests.delivery.bench import Bench
 from tests.rows import a_connection, a_flight, add
@@ -124,7 +126,7 @@ def test_a_lease_that_was_renewed_meanwhile_is_left_alone(bench: Bench) -> None:
     number = bench.send()
     die_with(bench, row.id)
     with bench.core.database.write() as connection:
-        claim.renew(connection, "the dead", bench.clock() + timedelta(minutes=5))
+        claim.renew(connection, "the dead", [number], bench.clock() + timedelta(minutes=5))
     bench.clock.forward(seconds=60)
 
     assert housekeeping.rescue(bench.core) == 0
@@ -193,3 +195,34 @@ def test_the_outcome_of_a_dead_worker_that_was_only_asleep_is_told_in_the_log(
     assert [attempt.status for attempt in bench.rows(Attempt)] == ["FAIL", "SUCCESS"]
     assert sleeping.id != bench.rows(Attempt)[1].id
     assert bench.rows(Message, Message.lease_token == "the dead") == []
+
+
+def test_who_looks_for_the_first_time_leaves_what_may_be_in_flight_alone(
+    each_bench: Bench, main: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After an outage leases have ended that their workers could not renew."""
+    bench = each_bench
+    waits, flies = bench.send(), bench.send()
+    die_with(bench, main, flies)
+    bench.clock.forward(seconds=46)
+    clockwork, since = Clockwork(pause=21.0), time.monotonic()
+
+    assert housekeeping.rescue(bench.core, clockwork=clockwork) == 1
+    assert (bench.message(waits).status, bench.message(flies).status) == ("queued", "sending")
+
+    monkeypatch.setattr(time, "monotonic", lambda: since + 22)
+    monkeypatch.setattr(lease, "uptime", lambda: since + 22)
+    bench.clock.forward(seconds=22)
+    assert Clockwork(pause=21.0).is_steady(bench.clock())
+    assert housekeeping.rescue(bench.core, clockwork=clockwork) == 1
+    assert bench.statuses() == ["queued", "queued"]
+
+
+def test_what_lanes_of_this_worker_deal_with_is_not_taken_back(bench: Bench) -> None:
+    row = a_connection()
+    add(bench.engine, row)
+    ours, left = bench.send(), bench.send()
+    die_with(bench, row.id)
+    bench.clock.forward(seconds=46)
+    assert housekeeping.rescue(bench.core, held={"the dead": {ours}, "another": {left}}) == 1
+    assert (bench.message(ours).status, bench.message(left).status) == ("sending", "queued")

@@ -50,13 +50,14 @@ def test_after_a_suspension_nothing_is_taken_back_until_living_workers_have_rene
 ) -> None:
     """The clock of the database has gone on, and so has ours, but nobody could renew anything."""
     clockwork, now = Clockwork(pause=21.0), datetime.now(timezone.utc)
-    assert clockwork.is_trusted(now)
+    assert clockwork.is_steady(now)
     slept = timedelta(seconds=SUSPENDED)
     after = lease.uptime() + slept.total_seconds()
     monkeypatch.setattr(lease, "uptime", lambda: after)
+    assert not clockwork.is_steady(now + slept)
     assert not clockwork.is_trusted(now + slept)
     monkeypatch.setattr(time, "monotonic", lambda: after)
-    assert Clockwork(pause=21.0).is_trusted(now + slept)
+    assert Clockwork(pause=21.0).is_steady(now + slept)
 
 
 def test_after_an_outage_nothing_is_taken_back_until_living_workers_have_renewed(
@@ -65,16 +66,19 @@ def test_after_an_outage_nothing_is_taken_back_until_living_workers_have_renewed
     clockwork, now = Clockwork(pause=21.0, gap=24.0), datetime.now(timezone.utc)
     began, since = time.monotonic(), lease.uptime()
 
-    def look(seconds: float) -> bool:
+    def look(seconds: float) -> tuple[bool, bool]:
         monkeypatch.setattr(time, "monotonic", lambda: began + seconds)
         monkeypatch.setattr(lease, "uptime", lambda: since + seconds)
-        return clockwork.is_trusted(now + timedelta(seconds=seconds))
+        then = now + timedelta(seconds=seconds)
+        return clockwork.is_steady(then), clockwork.is_trusted(then)
 
-    assert look(0)
-    assert look(20)
-    assert not look(60)
-    assert not look(70)
-    assert look(82)
+    assert look(0) == (True, False), "what was before it looked, it does not know"
+    assert look(20) == (True, False)
+    assert look(22) == (True, True)
+    assert look(44) == (True, True)
+    assert look(84) == (False, False)
+    assert look(94) == (False, False)
+    assert look(106) == (True, True)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux can be told how long it has slept")

@@ -57,15 +57,16 @@ class Workers:
         with seats.asking(self.carrier) as asking:
             with self.bench.core.database.write() as connection:
                 now = self.bench.core.database_time(connection)
-                granted = asking.take(connection, wanted=wanted, alive=now, until=now + LONG)
+                granted = asking.take(connection, wanted=wanted, gone=now, until=now + LONG)
             for _ in range(granted if handed_out is None else handed_out):
                 assert asking.hand_out()
         return granted
 
     def idle(self, of: Rack, seats: Seats) -> None:
         """Have a lane go, which leaves its session."""
+        seats.has_session(self.number)
         assert of.put_back(self.number, Session(self.carrier.endpoint))
-        seats.leave(self.number)
+        seats.leave(self.number, had_session=True)
 
     def settle(self, seats: Seats) -> None:
         """Tell the database what is open."""
@@ -83,7 +84,7 @@ def test_seats_are_shared_by_all_workers(each_bench: Bench, catchall: CatchAll) 
     assert both.ask(both.one, 2) == 2
     assert both.ask(both.other, 2) == 1
     assert both.ask(both.one, 1) == 0
-    both.other.leave(both.number)
+    both.other.leave(both.number, had_session=False)
     both.settle(both.other)
     assert both.ask(both.one, 1) == 1
     assert both.written() == [3]
@@ -118,13 +119,27 @@ def test_what_nobody_needed_goes_back(bench: Bench, catchall: CatchAll) -> None:
     assert both.ask(both.other, 2) == 1
 
 
+def test_a_session_that_its_lane_did_not_need_is_promised_to_nobody(
+    bench: Bench, catchall: CatchAll
+) -> None:
+    both = Workers(bench, catchall, most=2)
+    mine = both.racks[0]
+    assert both.ask(both.one, 2) == 2
+    both.one.has_session(both.number)  # one lane goes on
+    both.idle(mine, both.one)
+    assert both.ask(both.one, 1) == 1, "a lane comes, to which the idle session is promised"
+    assert mine.stale(older_than=0) == []
+    both.one.leave(both.number, had_session=False)
+    assert len(mine.stale(older_than=0)) == 1
+
+
 def test_a_try_that_failed_takes_no_seat(bench: Bench, catchall: CatchAll) -> None:
     both = Workers(bench, catchall, most=2)
     with both.one.asking(both.carrier) as asking:
         for _ in range(2):
             with bench.core.database.write() as connection:
                 now = bench.core.database_time(connection)
-                assert asking.take(connection, wanted=2, alive=now, until=now + LONG) == 2
+                assert asking.take(connection, wanted=2, gone=now, until=now + LONG) == 2
     both.settle(both.one)
     assert both.written() == []
 
@@ -147,7 +162,7 @@ def test_sessions_from_before_a_change_count_until_they_are_closed(
 def test_a_commit_that_failed_is_tried_again(bench: Bench, catchall: CatchAll) -> None:
     both = Workers(bench, catchall, most=2)
     both.ask(both.one, 2)
-    both.one.leave(both.number)
+    both.one.leave(both.number, had_session=False)
     with bench.core.database.write() as connection:
         both.one.write_down(connection, both.number)
         connection.rollback()
@@ -181,8 +196,8 @@ def test_sessions_that_new_lanes_are_about_to_take_stay_open(
     assert len(mine.surplus(both.number, 0)) == 1
     assert mine.stale(older_than=0) == []
     assert mine.take(both.number, both.carrier.endpoint) is not None
-    both.one.leave(both.number)
-    both.one.leave(both.number)
+    both.one.leave(both.number, had_session=False)
+    both.one.leave(both.number, had_session=False)
     assert len(mine.stale(older_than=0)) == 1, "nobody takes it any more"
 
 
@@ -213,7 +228,7 @@ def test_a_session_that_is_kept_counts_and_carries_the_next_message(each_bench: 
             assert carrier is not None
             with both.asking(carrier) as asking, bench.core.database.write() as connection:
                 now = bench.core.database_time(connection)
-                assert asking.take(connection, wanted=1, alive=now, until=now + LONG) == 0
+                assert asking.take(connection, wanted=1, gone=now, until=now + LONG) == 0
 
             late = bench.send()
             worker.bell.ring()

@@ -41,7 +41,7 @@ class Shop:
     def __init__(self, bench: Bench, server: CatchAll) -> None:
         self.bench = bench
         self.number = bench.connection(server, max_sessions=2)
-        self.leases = Leases(timedelta(seconds=45), 2.0, timedelta(seconds=20))
+        self.leases = Leases(timedelta(seconds=45), 2.0)
         self.patience = Counting(bench.core.database, Crew(list))
         self.rack = Rack()
         self.supplies = Supplies(bench.core, self.leases, self.patience, Seats(self.rack))
@@ -134,7 +134,7 @@ def test_the_last_lane_gives_back_what_was_not_sent(shop: Shop) -> None:
     assert not other.supply.is_open
     assert other.supply.join() is None, "who comes now needs a new one"
     other.supply.close()
-    assert shop.leases.tokens() == set()
+    assert shop.leases.messages() == {}
 
 
 def test_nothing_is_given_back_when_all_is_done(shop: Shop) -> None:
@@ -144,15 +144,17 @@ def test_nothing_is_given_back_when_all_is_done(shop: Shop) -> None:
     leaving = place.supply.leave(place)
     assert leaving is not None
     assert leaving.leases == ()
-    assert shop.leases.tokens() == set()
+    assert shop.leases.messages() == {}
 
 
 def test_messages_whose_lease_has_ended_are_left_to_others(shop: Shop) -> None:
-    for _ in range(2):
-        shop.bench.send()
+    numbers = [shop.bench.send() for _ in range(2)]
     place = shop.join()
-    shop.next(place).lease.renewed(asked_at=-1000.0)
+    [lease] = [shop.next(place).lease]
+    assert shop.leases.messages() == {lease.token: frozenset(numbers)}
+    lease.renewed(asked_at=-1000.0)
     assert place.next() is None
+    assert shop.leases.messages() == {lease.token: {numbers[0]}}, "the other is not to be renewed"
 
 
 def test_a_stuck_lane_keeps_nothing_from_the_others(shop: Shop) -> None:
@@ -254,7 +256,7 @@ def test_a_claim_that_fails_is_no_claim_any_more(
         patch.setattr(claim_in_one, "claim_current", lambda *_, **__: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             place.next()
-    assert shop.leases.tokens() == {lease.token for lease in leases}
+    assert set(shop.leases.messages()) == {lease.token for lease in leases}
     assert shop.next(place), "it is tried again"
 
 
