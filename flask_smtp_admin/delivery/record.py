@@ -143,10 +143,7 @@ def begin(connection: Runs, begins: Sequence[Begin], now: datetime) -> bool:
 _MINE = (
     sa.select(
         Message.id,
-        # Empty when the connection has been deleted meanwhile.
-        sa.select(Connection.id)
-        .where(Connection.id == sa.bindparam("connection_id"))
-        .scalar_subquery(),
+        sa.bindparam("connection_id", type_=Flight.connection_id.type),
         *(
             sa.bindparam(name, type_=getattr(Flight, name).type)
             for name in ("connection", "host", "port", "encryption", "use_auth")
@@ -329,14 +326,8 @@ _END = Bulk(
     sa.insert(Attempt).from_select(
         ("message_id", "connection_id", *BEGUN, *END),
         sa.select(
-            # Empty when they have been deleted meanwhile.
-            *(
-                sa.select(model.id).where(model.id == number).scalar_subquery()
-                for model, number in (
-                    (Message, Flight.message_id),
-                    (Connection, Flight.connection_id),
-                )
-            ),
+            Flight.message_id,
+            Flight.connection_id,
             *(getattr(Flight, name) for name in BEGUN),
             *(sa.bindparam(name, type_=getattr(Attempt, name).type) for name in END),
         ).where(*_MARK),

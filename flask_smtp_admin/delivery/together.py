@@ -216,13 +216,10 @@ def _settled(lanes: sa.CTE) -> sa.CTE:
 
 def _finished(lanes: sa.CTE) -> sa.CTE:
     """Have marks become attempts."""
-    flight, connection = aliased(Flight, name="f"), aliased(Connection, name="c")
+    flight = aliased(Flight, name="f")
     columns = {
         "message_id": flight.message_id,
-        # Empty when it has been deleted meanwhile.
-        "connection_id": sa.select(connection.id)
-        .where(connection.id == flight.connection_id)
-        .scalar_subquery(),
+        "connection_id": flight.connection_id,
         **{name: getattr(flight, name) for name in record.BEGUN},
         **{name: lanes.c[name] for name in _END},
     }

@@ -4,6 +4,9 @@ A row repeats what the log shows of its message and connection, so that a page o
 without a join and stays true when either is gone. It is written once, when the attempt has ended:
 until then there is a row in :mod:`flask_smtp_admin.models.flight`. Only where a worker was given up
 too early, what it has to say later is written over what was said of it.
+
+There are no foreign keys. The database would look up both rows for each attempt, a tenth of all that it
+has to do for a message, and would have the attempts of several workers share a lock on the connection.
 """
 
 from __future__ import annotations
@@ -15,8 +18,11 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
 from ..database import BigId, UTCDateTime
-from .base import EVERY_LANGUAGE, PREFIX, Base, Word, one_of, search_key
+from .base import EVERY_LANGUAGE, PREFIX, Base, Word, one_of, partial_index, search_key
 from .message import ADDRESS_LENGTH, DETOUR_LENGTH, SUBJECT_LENGTH
+
+FIRST_REFUSAL = 300
+"""Reply codes below say that all is well (RFC 5321 section 4.2.1)."""
 
 
 class AttemptStatus(str, Enum):
@@ -71,18 +77,15 @@ class Attempt(Begun, Base):
         sa.Index(None, "connection_id", "started_at"),
         sa.Index(None, "recipient", "id"),
         sa.Index(None, "subject_key", "id"),
-        sa.Index(None, "started_at", "id"),
-        sa.Index(None, "smtp_code", "id"),
+        # What a server refused, see is_refusal; every success has the same code.
+        partial_index("smtp_code", "id", where=f"smtp_code >= {FIRST_REFUSAL}"),
         {"sqlite_autoincrement": True, **EVERY_LANGUAGE},
     )
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
-    message_id: Mapped[int | None] = mapped_column(
-        BigId, sa.ForeignKey(PREFIX + "message.id", ondelete="SET NULL")
-    )
-    connection_id: Mapped[int | None] = mapped_column(
-        sa.ForeignKey(PREFIX + "connection.id", ondelete="SET NULL")
-    )
+    message_id: Mapped[int] = mapped_column(BigId)
+    """The number of the message, which may be gone; as for the connection, no other gets it."""
+    connection_id: Mapped[int | None]
     counted: Mapped[bool] = mapped_column(default=True)
     """Whether it spent one of the message's tries; trouble of the connection does not."""
     lease_token: Mapped[str | None] = mapped_column(sa.String(36), default=None)
@@ -103,3 +106,12 @@ class Attempt(Begun, Base):
     # The last column of the row: SQLite would read through it to get at one behind it.
     dialogue: Mapped[str | None] = mapped_column(sa.Text, default=None, deferred=True, sort_order=1)
     """The SMTP dialogue, a line each: milliseconds, direction and text, secrets blanked."""
+
+
+def is_refusal() -> sa.ColumnElement[bool]:
+    """Return the condition in the very words of the partial index, without a parameter.
+
+    Only then does a database see that it holds all that is asked for.
+    """
+    first: sa.ColumnClause[int] = sa.literal_column(str(FIRST_REFUSAL))
+    return Attempt.smtp_code >= first

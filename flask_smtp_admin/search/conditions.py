@@ -13,6 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from flask_smtp_admin.models import Message, Recipient, Status
+from flask_smtp_admin.models.attempt import FIRST_REFUSAL
 from flask_smtp_admin.paging import Criterion
 from flask_smtp_admin.wording import listed
 
@@ -171,13 +172,18 @@ def _connections_called(value: str, known: Known) -> list[int]:
     )
 
 
-def code(code: Any, enhanced: Any, *, indexed: bool) -> Reader:
-    """A word that takes a reply code, a class of them, or an enhanced code."""
+def code(code: Any, enhanced: Any, *, is_refusal: sa.ColumnElement[bool] | None = None) -> Reader:
+    """A word that takes a reply code, a class of them, or an enhanced code.
+
+    :param is_refusal: the condition of the rows that an index over the code has; default: there is none.
+    """
 
     def criterion(value: str, _: Known) -> Criterion:
         if re.fullmatch(r"[2-5][0-9]{2}", value):
             test = code == int(value)
-            return Criterion(where=test, streams=(test,) if indexed else ())
+            if is_refusal is None or int(value) < FIRST_REFUSAL:
+                return Criterion(where=test)
+            return Criterion(where=test, streams=(sa.and_(test, is_refusal),))
         if re.fullmatch(r"[2-5]xx", value, re.IGNORECASE):
             first = int(value[0]) * 100
             return Criterion(where=code.between(first, first + 99))

@@ -12,6 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from flask_smtp_admin.models import Attempt, AttemptStatus, Flight, Message, Status
+from flask_smtp_admin.models.attempt import is_refusal
 from flask_smtp_admin.paging import Listed
 
 from . import conditions
@@ -24,10 +25,10 @@ LONGEST_ATTEMPT = timedelta(minutes=15)
 def _words(model: Any) -> dict[str, Word]:
     """The words that both lists have, over the columns of one."""
     queue = model is Message
-    code = conditions.code(Message.last_code, Message.last_enhanced, indexed=False)
+    code = conditions.code(Message.last_code, Message.last_enhanced)
     reason = conditions.reason(Message.reason)
     if not queue:
-        code = conditions.code(Attempt.smtp_code, Attempt.enhanced_code, indexed=True)
+        code = conditions.code(Attempt.smtp_code, Attempt.enhanced_code, is_refusal=is_refusal())
         reason = conditions.contains(sa.func.lower(Attempt.reason))
     if model is Flight:  # nothing has been said of it yet
         code, reason = conditions.never(code), conditions.never(reason)

@@ -51,6 +51,8 @@ class Row:
     status: AttemptStatus
     reason: str
     queued: bool
+    is_there: bool = True
+    """Whether there still is its message."""
 
 
 @route("/log/", action="view")
@@ -120,21 +122,21 @@ def read_rows(session: Session, ids: tuple[int, ...]) -> list[Row]:
     attempts = session.scalars(
         sa.select(Attempt).where(Attempt.id.in_(ids)).order_by(Attempt.id.desc())
     ).all()
-    messages = {attempt.message_id for attempt in attempts if attempt.message_id}
-    queued = set(
-        session.scalars(
-            sa.select(Message.id).where(
-                Message.id.in_(messages), Message.status.in_(MESSAGES.statuses["unsent"])
-            )
+    messages = {attempt.message_id for attempt in attempts}
+    states = {
+        row.id: row.status
+        for row in session.execute(
+            sa.select(Message.id, Message.status).where(Message.id.in_(messages))
         )
-    )
+    }
     return [
         Row(
             attempt,
             attempt.id,
             attempt.status,
             explain_attempt(attempt),
-            attempt.message_id in queued,
+            queued=states.get(attempt.message_id) in MESSAGES.statuses["unsent"],
+            is_there=attempt.message_id in states,
         )
         for attempt in attempts
     ]

@@ -13,9 +13,9 @@ import sqlalchemy as sa
 
 from flask_smtp_admin.database import Collision
 from flask_smtp_admin.delivery import claim
-from flask_smtp_admin.models import Attempt, Connection, Message, Status
+from flask_smtp_admin.models import Message, Status
 from tests.delivery.bench import Bench
-from tests.rows import a_connection, a_flight, a_message, add, an_attempt
+from tests.rows import a_connection, a_flight, a_message, add
 
 LEASE = timedelta(seconds=45)
 
@@ -223,20 +223,3 @@ def test_the_claim_is_answered_by_its_index(bench: Bench) -> None:
     words = " ".join(str(row) for row in plan)
     assert "(status=? AND connection_id=? AND priority=? AND due_at<?)" in words
     assert "TEMP B-TREE" not in words
-
-
-def test_no_attempt_points_to_a_connection_that_is_gone(each_bench: Bench, main: int) -> None:
-    bench = each_bench
-    number = bench.send()
-    row = bench.message(number)
-    add(bench.engine, an_attempt(row))
-    with bench.engine.begin() as connection:
-        connection.execute(sa.update(Message).values(connection_id=None))
-        connection.execute(
-            sa.text("DELETE FROM smtp_admin_connection_health WHERE connection_id = :id"),
-            {"id": main},
-        )
-        connection.execute(sa.delete(Connection).where(Connection.id == main))
-
-    [attempt] = bench.rows(Attempt)
-    assert (attempt.connection_id, attempt.connection) == (None, "Main")

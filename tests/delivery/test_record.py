@@ -122,7 +122,7 @@ def test_an_attempt_is_written_when_it_has_ended(each_bench: Bench, carrier: Car
     assert attempt.finished_at >= attempt.started_at
 
 
-def test_the_attempt_of_a_connection_that_is_gone_is_kept(
+def test_the_attempt_of_a_connection_that_is_gone_is_told_by_its_name(
     each_bench: Bench, carrier: Carrier
 ) -> None:
     bench = each_bench
@@ -133,7 +133,7 @@ def test_the_attempt_of_a_connection_that_is_gone_is_kept(
     finish(bench, carrier, a_done(bench, message))
 
     [attempt] = bench.attempts(message.id)
-    assert (attempt.connection_id, attempt.connection) == (None, "Main")
+    assert attempt.connection == "Main"
     assert bench.message(message.id).status == "sent"
 
 

@@ -123,7 +123,9 @@ def store(app: Flask) -> Stored:
             started_at=later(minutes=-6),
         ),
         rows.a_flight(stored.sending, worker="web-1:47"),
-        rows.an_attempt(stored.sent, status=AttemptStatus.SUCCESS, reply="250 2.0.0 queued"),
+        rows.an_attempt(
+            stored.sent, status=AttemptStatus.SUCCESS, smtp_code=250, reply="250 2.0.0 queued"
+        ),
     )
     return stored
 

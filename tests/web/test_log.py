@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 
 import pytest
+import sqlalchemy as sa
 from flask import Flask
 from flask.testing import FlaskClient
 
-from flask_smtp_admin.models import Recipient, RecipientKind, Status
+from flask_smtp_admin.models import Message, Recipient, RecipientKind, Status
 from flask_smtp_admin.web import log
 from tests import rows
 from tests.apps import engine_of
@@ -66,12 +67,20 @@ def test_the_active_queue_id_is_there_while_the_message_is(
         ("tab=progress", ["gina@example.org"]),
         ("q=status:fail to:ann", ["ann@example.org"] * 2),
         ("q=code:451 after:10min", ["ann@example.org"]),
+        ("q=code:250", ["hal@example.org"]),
         ("q=id:1", ["ann@example.org"] * 2),
         ("q=invoice", ["ann@example.org"] * 2),
     ],
 )
 def test_it_is_filtered(stored: Stored, client: FlaskClient, query: str, found: list[str]) -> None:
     assert addresses(client, f"{LOG}?{query}") == found
+
+
+def test_an_attempt_outlives_its_message(stored: Stored, client: FlaskClient) -> None:
+    with engine_of(stored.app).begin() as connection:
+        connection.execute(sa.delete(Message).where(Message.id == stored.sent.id))
+    assert addresses(client, f"{LOG}?tab=success") == ["hal@example.org"]
+    assert f"/messages/{stored.sent.id}" not in client.get(LOG).text
 
 
 def test_tabs_count(stored: Stored, client: FlaskClient) -> None:

@@ -364,7 +364,7 @@ def upgrade() -> None:
         "smtp_admin_attempt",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column(
-            "message_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True
+            "message_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False
         ),
         sa.Column("connection_id", sa.Integer(), nullable=True),
         sa.Column("counted", sa.Boolean(), nullable=False),
@@ -424,18 +424,6 @@ def upgrade() -> None:
             "status IN ('FAIL', 'SUCCESS')",
             name=op.f("ck_smtp_admin_attempt_status"),
         ),
-        sa.ForeignKeyConstraint(
-            ["connection_id"],
-            ["smtp_admin_connection.id"],
-            name=op.f("fk_smtp_admin_attempt_connection_id"),
-            ondelete="SET NULL",
-        ),
-        sa.ForeignKeyConstraint(
-            ["message_id"],
-            ["smtp_admin_message.id"],
-            name=op.f("fk_smtp_admin_attempt_message_id"),
-            ondelete="SET NULL",
-        ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_smtp_admin_attempt")),
         sqlite_autoincrement=True,
         mysql_charset="utf8mb4",
@@ -470,12 +458,8 @@ def upgrade() -> None:
         "smtp_admin_attempt",
         ["smtp_code", "id"],
         unique=False,
-    )
-    op.create_index(
-        op.f("ix_smtp_admin_attempt_started_at_id"),
-        "smtp_admin_attempt",
-        ["started_at", "id"],
-        unique=False,
+        sqlite_where=sa.text("smtp_code >= 300"),
+        postgresql_where=sa.text("smtp_code >= 300"),
     )
     op.create_index(
         op.f("ix_smtp_admin_attempt_status_id"),
@@ -634,6 +618,7 @@ def upgrade() -> None:
         sqlite_autoincrement=True,
         mysql_charset="utf8mb4",
         mariadb_charset="utf8mb4",
+        postgresql_with={"fillfactor": "70"},
     )
     op.create_index(
         op.f("ix_smtp_admin_recipient_address_key_message_id"),
@@ -663,7 +648,6 @@ def downgrade() -> None:
     op.drop_table("smtp_admin_message_body")
     op.drop_index(op.f("ix_smtp_admin_attempt_subject_key_id"), table_name="smtp_admin_attempt")
     op.drop_index(op.f("ix_smtp_admin_attempt_status_id"), table_name="smtp_admin_attempt")
-    op.drop_index(op.f("ix_smtp_admin_attempt_started_at_id"), table_name="smtp_admin_attempt")
     op.drop_index(op.f("ix_smtp_admin_attempt_smtp_code_id"), table_name="smtp_admin_attempt")
     op.drop_index(op.f("ix_smtp_admin_attempt_recipient_id"), table_name="smtp_admin_attempt")
     op.drop_index(op.f("ix_smtp_admin_attempt_message_id_id"), table_name="smtp_admin_attempt")
