@@ -42,7 +42,7 @@ PACE = Pace()
 """The pace of every worker that is given none. With it a killed worker's message is tried again
 within 45 + 15 s."""
 DATABASE_PAUSE = 2.0
-"""Seconds to wait when the database is away, and after a lane that failed."""
+"""Seconds until a pass is tried again when the database is away, and after a lane that failed."""
 EMPTY_PAUSE = 0.25
 """Seconds to leave a connection alone whose due messages were gone when a lane came for them."""
 MESSAGES_A_LANE = 10
@@ -99,7 +99,7 @@ class Worker:
         self.pace = pace or PACE
         self._presence = Presence(core, kind)
         self._rack = Rack()
-        self.clockwork = clockwork or Clockwork(self.pace.distrust, self.pace.gap)
+        self.clockwork = clockwork or Clockwork(self.pace.distrust, self.pace.gap, self.pace.doubt)
         self._leases = Leases(self.pace.lease, self.pace.margin, self.clockwork)
         journal = Journal(core, prepare=lambda connection: overlap(connection, self._crew))
         self._crew: Crew[Entry, Written] = Crew(
@@ -115,7 +115,7 @@ class Worker:
         self._rests_until: dict[int, float] = {}
         self._released = False
         self._sent_count = 0
-        self._swept_at = float("-inf")
+        self._sweeps_at = float("-inf")
         self._alone = False
         self._reply_seconds: float | None = None
 
@@ -138,7 +138,9 @@ class Worker:
     def sweep(self) -> None:
         """Take back messages of workers that are gone, give up expired ones, route the rest."""
         housekeeping.sweep(self._core, held=self._leases.messages(), clockwork=self.clockwork)
-        self._swept_at = time.monotonic()
+        # What was left of it is found as soon as it is certain.
+        soon = self.pace.doubt if self.clockwork.is_new else self.pace.sweep_every
+        self._sweeps_at = time.monotonic() + min(soon, self.pace.sweep_every)
         self._presence.swept_at = self._core.now()
 
     def has_due(self) -> bool:
@@ -253,7 +255,7 @@ class Worker:
         """Do one pass, and return the seconds until the next one if nobody rings."""
         self._tidy_sessions()
         try:
-            if time.monotonic() - self._swept_at >= self.pace.sweep_every:
+            if time.monotonic() >= self._sweeps_at:
                 self._clock.look()
                 self._sweep_if_it_can()
             # What becomes due between the two looks must be seen by one of them.
@@ -275,7 +277,7 @@ class Worker:
             raise
         except Exception:
             logger.exception("A sweep failed. What is due is delivered all the same.")
-            self._swept_at = time.monotonic()
+            self._sweeps_at = time.monotonic() + self.pace.sweep_every
 
     def _start_lanes(self, now: datetime | None = None) -> int:
         """Start lanes for every connection that may be used and has something due."""
@@ -435,7 +437,7 @@ class Worker:
     def _seconds_until_due(self, looked_at: datetime) -> float:
         """Return how long to sleep: until a message or a probe is due, or the next sweep."""
         now = time.monotonic()
-        waits = [self.pace.sweep_every - (now - self._swept_at)]
+        waits = [self._sweeps_at - now]
         due_at = self.next_due_at(looked_at)
         if due_at is not None:
             waits.append((due_at - self._core.now()).total_seconds())
@@ -463,7 +465,7 @@ class Worker:
         """Renew the leases and report that this worker lives, until everything is done."""
         has_worked = self._report()
         # Two in a row that fail would make what it holds look as if it were gone.
-        soon = min(DATABASE_PAUSE, self.pace.renew_every)
+        soon = min(self.pace.renew_again_after, self.pace.renew_every)
         while not self._ended.wait(self.pace.renew_every if has_worked else soon):
             has_worked = self._report()
 

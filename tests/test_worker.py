@@ -19,7 +19,7 @@ import sqlalchemy as sa
 from flask_smtp_admin import worker as engine
 from flask_smtp_admin.database import Collision, Database
 from flask_smtp_admin.delivery import breaker, claim, housekeeping, lease, patience, presence
-from flask_smtp_admin.delivery.lease import Lease, Pace
+from flask_smtp_admin.delivery.lease import Clockwork, Lease, Pace
 from flask_smtp_admin.delivery.supply import Supply
 from flask_smtp_admin.errors import OutboxUnavailable
 from flask_smtp_admin.models import BreakerState, Connection, ConnectionHealth, Message, SessionHold
@@ -503,11 +503,15 @@ def test_a_ring_is_never_lost() -> None:
     assert not bell._rung.is_set()
 
 
+def never_sweeping(bench: Bench) -> Worker:
+    """Return a worker that sweeps at its start and, as far as a test is concerned, never again."""
+    return bench.worker(pace=Pace(sweep_every=3600), clockwork=Clockwork(pause=0.0))
+
+
 def test_a_ringing_bell_starts_delivery_without_a_sweep(bench: Bench, catchall: CatchAll) -> None:
     bench.connection(catchall)
-    slow = Pace(sweep_every=3600)
-    with running(bench.worker(pace=slow)) as worker:
-        wait_until(lambda: worker._swept_at > 0)
+    with running(never_sweeping(bench)) as worker:
+        wait_until(lambda: worker._sweeps_at > 0)
         bench.send()
         worker.bell.ring()
         wait_until(lambda: bench.statuses() == ["sent"])
@@ -516,8 +520,8 @@ def test_a_ringing_bell_starts_delivery_without_a_sweep(bench: Bench, catchall: 
 def test_a_message_leaves_when_it_is_due_without_a_ring(bench: Bench, catchall: CatchAll) -> None:
     bench.connection(catchall)
     bench.send(delay=3600)
-    with running(bench.worker(pace=Pace(sweep_every=3600))) as worker:
-        wait_until(lambda: worker._swept_at > 0)
+    with running(never_sweeping(bench)) as worker:
+        wait_until(lambda: worker._sweeps_at > 0)
         assert worker._seconds_until_due(bench.clock()) > 3000
         bench.clock.forward(seconds=3599)
         worker.bell.ring()  # it looks at its clock again, and sees a second to wait
@@ -530,7 +534,7 @@ def test_a_broken_connection_is_tried_again_without_a_ring(
     bench.connection(catchall)
     catchall.stop()
     bench.send()
-    with running(bench.worker(pace=Pace(sweep_every=3600))) as worker:
+    with running(never_sweeping(bench)) as worker:
         wait_until(lambda: len(bench.attempts()) == 1)
         catchall.start()
         bench.clock.forward(seconds=4.5)
@@ -541,7 +545,7 @@ def test_a_broken_connection_is_tried_again_without_a_ring(
 def test_the_sweep_finds_what_nobody_rang_for(bench: Bench, catchall: CatchAll) -> None:
     bench.connection(catchall)
     with running(bench.worker(pace=BRISK)) as worker:
-        wait_until(lambda: worker._swept_at > 0)
+        wait_until(lambda: worker._sweeps_at > 0)
         bench.send()
         wait_until(lambda: bench.statuses() == ["sent"])
 

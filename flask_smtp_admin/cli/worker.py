@@ -52,7 +52,7 @@ def _burst(core: Core, sessions: int | None) -> int:
     sent = worker.drain()
     if not worker.has_left():
         return sent
-    seconds = worker.pace.distrust
+    seconds = worker.pace.doubt
     click.echo(
         "A worker had messages in hand and has not been heard of. It may have been cut off from the "
         f"database just now: in {math.ceil(seconds)} s they are taken back, if it stays so."

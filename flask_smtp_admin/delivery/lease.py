@@ -45,6 +45,8 @@ class Pace:
     """Seconds before a lease's end from which nothing is sent any more."""
     renew_every: float = 15.0
     """Seconds. Two renewals may fail before a lease ends."""
+    renew_again_after: float = 2.0
+    """Seconds after a renewal that failed."""
     sweep_every: float = 15.0
     """Seconds."""
 
@@ -52,6 +54,15 @@ class Pace:
     def distrust(self) -> float:
         """Seconds after a change of the clock in which every living worker has renewed its leases."""
         return self.renew_every * 1.4
+
+    @property
+    def doubt(self) -> float:
+        """Seconds after its first look in which a worker does not know what was before.
+
+        Had the database been away, living workers would try again and again to renew their leases, and
+        would have done so by then.
+        """
+        return 2.5 * min(self.renew_again_after, self.renew_every)
 
     @property
     def gap(self) -> float:
@@ -103,11 +114,13 @@ class Clockwork:
 
     :param pause: seconds of distrust after the clock was set.
     :param gap: seconds without a look that are such a while.
+    :param doubt: seconds of distrust after the first look. Default: ``pause``.
     """
 
-    def __init__(self, pause: float, gap: float = float("inf")) -> None:
+    def __init__(self, pause: float, gap: float = float("inf"), doubt: float | None = None) -> None:
         self._pause = pause
         self._gap = gap
+        self._doubt = pause if doubt is None else doubt
         self._looked_at: float | None = None
         self._offsets: tuple[float, float] | None = None
         self._lock = threading.Lock()
@@ -119,9 +132,13 @@ class Clockwork:
 
         :param now: by the clock of the database.
         """
-        is_steady = self.is_steady(now)
-        assert self._began_at is not None
-        return is_steady and time.monotonic() - self._began_at >= self._pause
+        return self.is_steady(now) and not self.is_new
+
+    @property
+    def is_new(self) -> bool:
+        """Whether the first look was only just now."""
+        began_at = self._began_at
+        return began_at is None or time.monotonic() - began_at < self._doubt
 
     def is_steady(self, now: datetime) -> bool:
         """Look at the clock, and say whether anything else is known of it.

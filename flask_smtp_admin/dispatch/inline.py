@@ -21,7 +21,7 @@ class InlineBell:
         self._busy = threading.local()
         self._swept_at = float("-inf")
         # It looks only when somebody rings, so that a while without a look means nothing.
-        self._clockwork = Clockwork(PACE.distrust)
+        self._clockwork = Clockwork(PACE.distrust, doubt=PACE.doubt)
 
     def ring(self) -> None:
         """Deliver what is due. A message sent by a signal receiver meanwhile is taken along."""

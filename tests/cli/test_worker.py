@@ -34,7 +34,7 @@ def test_a_burst_takes_over_what_a_dead_worker_had_in_hand(
         "bob@example.org",
         "ann@example.org",
     ], "what is due does not wait for it"
-    assert "in 1 s they are taken back" in capsys.readouterr().out
+    assert "in 2 s they are taken back" in capsys.readouterr().out
 
 
 def test_a_burst_does_not_wait_for_messages_that_others_deliver(
