@@ -234,7 +234,8 @@ class Database:
         """Tell whether another connection can be had at once, as far as its pool tells."""
         pool = self.bare_engine.pool
         if isinstance(pool, QueuePool):
-            return pool.overflow() < pool._max_overflow or pool.checkedin() > 0  # noqa: SLF001
+            most = pool._max_overflow  # noqa: SLF001
+            return most < 0 or pool.overflow() < most or pool.checkedin() > 0
         return isinstance(pool, NullPool)
 
     def skew(self, connection: Connection | Direct) -> timedelta:

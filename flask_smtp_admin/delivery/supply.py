@@ -33,6 +33,9 @@ from .seats import Asking, Seats
 
 BATCH, FIRST_BATCH = 100, 20
 """Messages at most of a claim, and of the first."""
+FILLINGS = 3
+"""So many claims are looked back: two may follow each other at once, when several lanes of a slow server
+get their replies at the same moment."""
 BATCH_SECONDS = 1.0
 """What a claim should last: a message that is urgent waits for no longer than that."""
 
@@ -101,8 +104,9 @@ class Supply:
         self._places: list[Place] = []
         self._pool: deque[Handed] = deque()
         self._outstanding: set[Lease] = set()
-        self._filled_at = time.monotonic()
         self._finished = 0
+        # When it was claimed the last few times, and how many were finished by then.
+        self._fillings = deque([(time.monotonic(), 0)], maxlen=FILLINGS)
 
     # --- for the worker, from any thread --------------------------------------------------------
 
@@ -385,10 +389,12 @@ class Supply:
 
     def _size(self) -> int:
         """Return how many messages to claim: as many as take a moment, going by the last ones."""
-        finished, since = self._finished, self._filled_at
-        self._finished, self._filled_at = 0, time.monotonic()
+        since, before = self._fillings[0]
+        now = time.monotonic()
+        self._fillings.append((now, self._finished))
+        finished = self._finished - before
         if finished:
-            seconds = (self._filled_at - since) / finished
+            seconds = (now - since) / finished
             fitting = int(BATCH_SECONDS / max(seconds, 1e-6))
             self._fitting = max(1, min(fitting, self._largest))
         return self._fitting

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -258,6 +259,27 @@ def test_a_claim_that_fails_is_no_claim_any_more(
             place.next()
     assert set(shop.leases.messages()) == {lease.token for lease in leases}
     assert shop.next(place), "it is tried again"
+
+
+def test_two_claims_at_once_do_not_make_a_slow_server_look_fast(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Replies that come at the same moment: an urgent message would wait behind a hundred."""
+    seconds = 0.0
+    monkeypatch.setattr(supply, "time", SimpleNamespace(monotonic=lambda: seconds))
+    one = shop.join().supply
+
+    def size_after(passed: float, finished: int) -> int:
+        nonlocal seconds
+        seconds += passed
+        one._finished += finished
+        return one._size()
+
+    assert size_after(1.0, 4) <= 5
+    assert size_after(0.001, 1) <= 5
+    assert size_after(1.0, 3) <= 5
+    assert size_after(0.001, 1) <= 5
+    assert [size_after(0.1, 50) for _ in range(3)][-1] == supply.BATCH
 
 
 def test_a_lane_that_may_not_send_keeps_no_message(shop: Shop) -> None:
