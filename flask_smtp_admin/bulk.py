@@ -63,7 +63,8 @@ class _Compiled:
 class Bulk:
     """A statement whose values are all bound parameters.
 
-    :param statement: of SQLAlchemy Core; every value a ``bindparam`` of its own name.
+    :param statement: of SQLAlchemy Core; every value a ``bindparam`` of its own name. Of a large one,
+        what makes it when it is first needed: it would slow down the start of every application.
     :param returning: the same for PostgreSQL, whose driver does not tell the number of a new row.
     :param often: for PostgreSQL: it is a large one that is run again and again. The server prepares it
         at once, but plans it anew at times: it would keep a plan that was made for empty tables until
@@ -72,7 +73,7 @@ class Bulk:
 
     def __init__(
         self,
-        statement: ClauseElement,
+        statement: ClauseElement | Callable[[], ClauseElement],
         returning: ClauseElement | None = None,
         *,
         often: bool = False,
@@ -133,7 +134,8 @@ class Bulk:
             returns = self._returning is not None and dialect.name == "postgresql"
             statement = self._returning if returns else self._statement
             assert statement is not None
-            self._compiled[key] = _compile(statement, dialect)
+            made = statement if isinstance(statement, ClauseElement) else statement()
+            self._compiled[key] = _compile(made, dialect)
         return self._compiled[key]
 
 

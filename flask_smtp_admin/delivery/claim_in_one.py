@@ -158,4 +158,4 @@ def _everything() -> sa.Select[Any]:
     )
 
 
-_EVERYTHING = Bulk(_everything(), often=True)
+_EVERYTHING = Bulk(_everything, often=True)

@@ -311,4 +311,4 @@ def _everything() -> sa.Select[Any]:
     return sa.select(_ONE.op("/")(sa.cast(is_as_expected, sa.Integer))).add_cte(_recipients())
 
 
-_EVERYTHING = Bulk(_everything(), often=True)
+_EVERYTHING = Bulk(_everything, often=True)
