@@ -22,7 +22,6 @@ from datetime import datetime, timedelta
 from typing import Any, TypeAlias
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import ARRAY
 
 from .wording import Count
 
@@ -433,7 +432,7 @@ def _is_among(connection: sa.Connection, column: Any, ids: Sequence[int]) -> _Te
     """
     among: _Test
     if connection.dialect.name == "postgresql":
-        among = column == sa.any_(sa.literal(list(ids), ARRAY(sa.BigInteger())))
+        among = column == sa.any_(sa.literal(list(ids), sa.ARRAY(sa.BigInteger())))
     else:
         among = column.in_(sa.bindparam(None, list(ids), expanding=True, literal_execute=True))
     return among

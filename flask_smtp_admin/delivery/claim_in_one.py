@@ -12,7 +12,6 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import ARRAY, aggregate_order_by
 from sqlalchemy.orm import aliased
 
 from ..bulk import Bulk, Runs
@@ -60,7 +59,9 @@ def claim_current(
     if not rows:
         return None
     return [
-        claim.claimed(row[:-1], token, json.loads(row[-1])) for row in rows if row[0] is not None
+        claim.claimed(row[:-1], token, sorted(json.loads(row[-1] or "[]")))
+        for row in rows
+        if row[0] is not None
     ]
 
 
@@ -108,7 +109,7 @@ def _taken(due: list[sa.CTE]) -> sa.CTE:
     """
     message, seen = aliased(Message, name="m"), aliased(Message, name="seen")
     numbers: Any = sa.union_all(*(sa.select(one.c.id) for one in due))
-    array = sa.func.array(numbers.scalar_subquery(), type_=ARRAY(sa.BigInteger()))
+    array = sa.func.array(numbers.scalar_subquery(), type_=sa.ARRAY(sa.BigInteger()))
     before = sa.select(seen.lease_token).where(seen.id == message.id).scalar_subquery()
     queued: sa.ColumnClause[Any] = sa.literal_column(f"'{Status.QUEUED.value}'")
     return (
@@ -147,7 +148,7 @@ def _everything() -> sa.Select[Any]:
     )
     one = sa.func.json_build_array(Recipient.id, Recipient.address, Recipient.status)
     recipients = (
-        sa.select(sa.cast(sa.func.json_agg(aggregate_order_by(one, Recipient.id)), sa.Text()))
+        sa.select(sa.cast(sa.func.json_agg(one), sa.Text()))
         .where(Recipient.message_id == taken.id)
         .scalar_subquery()
     )

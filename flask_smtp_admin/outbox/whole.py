@@ -6,8 +6,9 @@ transactions.
 
 from __future__ import annotations
 
+from functools import partial
+
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql
 
 from .. import routing
 from ..bulk import Bulk, Runs
@@ -62,6 +63,9 @@ def _lines(parameter: str) -> sa.Label[str]:
 
 
 def _statement(*, with_key: bool) -> sa.Select[int]:
+    # It would slow down the start of every application, most of which have another database.
+    from sqlalchemy.dialects import postgresql  # noqa: PLC0415
+
     message = postgresql.insert(Message).values(CHOOSING)
     if with_key:
         message = message.on_conflict_do_nothing(
@@ -90,5 +94,5 @@ def _statement(*, with_key: bool) -> sa.Select[int]:
     return sa.select(stored.c.id).add_cte(recipients.cte("recipients"), body.cte("body"))
 
 
-_INSERT = Bulk(_statement(with_key=False))
-_INSERT_WITH_KEY = Bulk(_statement(with_key=True))
+_INSERT = Bulk(partial(_statement, with_key=False))
+_INSERT_WITH_KEY = Bulk(partial(_statement, with_key=True))

@@ -142,8 +142,12 @@ def test_the_server_plans_it_now_and_then_and_not_each_time(
     assert kept + anew == runs, "it was prepared at once"
 
 
-def test_the_driver_takes_the_statement_apart_once(postgres_url: str) -> None:
+def test_the_driver_takes_the_statement_apart_once(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Longer ones, or with more parameters, it does not remember."""
+    # One of its own, which is not just about to be planned anew.
+    monkeypatch.setattr(together, "_EVERYTHING", Bulk(together._everything, often=True))
     with a_bench(postgres_url) as bench, bench.core.database.write_rows(single=True) as rows:
         together.write(rows, [])
         known = psycopg_queries._query2pg.cache_info()
