@@ -116,6 +116,7 @@ class Worker:
         self._released = False
         self._sent_count = 0
         self._sweeps_at = float("-inf")
+        self._has_swept = False
         self._alone = False
         self._reply_seconds: float | None = None
 
@@ -138,6 +139,7 @@ class Worker:
     def sweep(self) -> None:
         """Take back messages of workers that are gone, give up expired ones, route the rest."""
         housekeeping.sweep(self._core, held=self._leases.messages(), clockwork=self.clockwork)
+        self._has_swept = True
         # What was left of it is found as soon as it is certain.
         soon = self.pace.doubt if self.clockwork.is_new else self.pace.sweep_every
         self._sweeps_at = time.monotonic() + min(soon, self.pace.sweep_every)
@@ -228,6 +230,7 @@ class Worker:
                 return
             if not self._alone:
                 self._tidy_sessions()
+                self._sweep_again()
                 self.bell.wait(0.5)
             if ends is not None and time.monotonic() > ends:
                 self._stopped.set()
@@ -269,6 +272,15 @@ class Worker:
             # One broken row must not end delivery for all others.
             logger.exception("A pass of the worker failed; it goes on.")
             return DATABASE_PAUSE
+
+    def _sweep_again(self) -> None:
+        """Sweep when it is time, if that was done at the beginning.
+
+        Under a load that never ends, one drain follows another, and each is new to the clock.
+        """
+        if self._has_swept and time.monotonic() >= self._sweeps_at:
+            self._clock.look()
+            self._sweep_if_it_can()
 
     def _sweep_if_it_can(self) -> None:
         try:

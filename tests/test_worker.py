@@ -27,6 +27,7 @@ from flask_smtp_admin.models import Worker as WorkerRow
 from flask_smtp_admin.models.worker import ALIVE_WITHIN
 from flask_smtp_admin.worker import Bell, Worker
 from tests.delivery.bench import BRISK, Bench, a_bench
+from tests.delivery.test_housekeeping import die_with
 from tests.dispatch.stage import Stage, a_stage, terminate
 from tests.rows import a_message, add
 from tests.servers.catchall import CatchAll
@@ -548,6 +549,28 @@ def test_the_sweep_finds_what_nobody_rang_for(bench: Bench, catchall: CatchAll) 
         wait_until(lambda: worker._sweeps_at > 0)
         bench.send()
         wait_until(lambda: bench.statuses() == ["sent"])
+
+
+def test_a_drain_that_goes_on_takes_back_what_a_dead_worker_had_in_hand(bench: Bench) -> None:
+    """Each job of the stock worker is a new one, and under load one follows another."""
+    with ScriptedServer() as server:
+        number = bench.connection(server, max_sessions=2)
+        left = bench.send("left@example.org")
+        die_with(bench, number, left)
+        bench.clock.forward(seconds=46)
+        gate = Gate(server)
+        bench.send()
+        worker = bench.worker(pace=BRISK)
+        worker.sweep()
+        assert bench.message(left).status == "sending", "its worker may have been cut off"
+        thread = threading.Thread(target=worker.drain)
+        thread.start()
+        try:
+            gate.wait()
+            wait_until(lambda: bench.message(left).status == "sent")
+        finally:
+            gate.open()
+            thread.join()
 
 
 def test_a_pass_that_fails_does_not_end_the_worker(
