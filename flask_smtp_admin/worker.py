@@ -99,7 +99,9 @@ class Worker:
         self.pace = pace or PACE
         self._presence = Presence(core, kind)
         self._rack = Rack()
-        self.clockwork = clockwork or Clockwork(self.pace.distrust, self.pace.gap, self.pace.doubt)
+        self.clockwork = clockwork or Clockwork(
+            self.pace.distrust, self.pace.gap, self.pace.doubt, self.pace.window
+        )
         self._leases = Leases(self.pace.lease, self.pace.margin, self.clockwork)
         journal = Journal(core, prepare=lambda connection: overlap(connection, self._crew))
         self._crew: Crew[Entry, Written] = Crew(

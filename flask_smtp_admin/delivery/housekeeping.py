@@ -7,7 +7,7 @@ had no connection, and having failover looked at. Must not know SMTP.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Any, TypeAlias
@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 import sqlalchemy as sa
 
 from ..core import Core
-from ..models import Flight, Message, MessageBody, Recipient, Status, is_being_sent
+from ..models import Flight, Message, MessageBody, Recipient, Status, Worker, is_being_sent
 from ..models.message import RecipientStatus
 from ..models.transition import move
 from ..routing import assign_waiting
@@ -66,6 +66,7 @@ def rescue(core: Core, *, held: Held = NOTHING, clockwork: Clockwork | None = No
     with core.database.write() as connection:
         ended_before = core.database_time(connection)
         is_certain = clockwork is None or clockwork.is_trusted(ended_before)
+        signs = [] if clockwork is None or is_certain else _signs_of_life(connection, clockwork)
         rows = connection.execute(
             sa.select(
                 Message.id,
@@ -76,12 +77,13 @@ def rescue(core: Core, *, held: Held = NOTHING, clockwork: Clockwork | None = No
                 Message.sender,
                 Message.subject,
                 Message.first_recipient,
+                Message.lease_until,
             )
             .where(
                 Message.status == Status.SENDING,
                 Message.lease_until < ended_before,
                 *_not_in_hand(held),
-                *(() if is_certain else (~claim.in_flight(),)),
+                *(() if is_certain or signs else (~claim.in_flight(),)),
             )
             .limit(BATCH)
             .with_for_update(skip_locked=True)
@@ -90,7 +92,9 @@ def rescue(core: Core, *, held: Held = NOTHING, clockwork: Clockwork | None = No
         taken = [
             row
             for row in rows
-            if (is_certain or row.id not in marks)
+            if (
+                is_certain or row.id not in marks or _could_renew(row.lease_until, signs, clockwork)
+            )
             and _take_back(connection, row, marks.get(row.id), now)
         ]
         holds.forget(connection, ended_before - REMEMBER_HOLDS)
@@ -99,6 +103,28 @@ def rescue(core: Core, *, held: Held = NOTHING, clockwork: Clockwork | None = No
         if row.id in marks:
             core.publish(_event(row, now))
     return len(taken)
+
+
+def _signs_of_life(connection: sa.Connection, clockwork: Clockwork) -> list[datetime]:
+    """Return when workers have reported themselves, if that says more than this one has seen itself."""
+    if clockwork.is_shaken:
+        return []
+    rows = connection.execute(sa.select(Worker.started_at, Worker.seen_at)).all()
+    return [time for row in rows for time in row]
+
+
+def _could_renew(
+    lease_until: datetime, signs: Iterable[datetime], clockwork: Clockwork | None
+) -> bool:
+    """Tell whether a lease would have been renewed by a worker that lives.
+
+    Others could use the database for a while after the renewal was due, in which it was tried again and
+    again.
+    """
+    assert clockwork is not None
+    since = lease_until - timedelta(seconds=clockwork.window)
+    times = [time for time in signs if since <= time <= lease_until]
+    return bool(times) and (max(times) - min(times)).total_seconds() >= clockwork.doubt
 
 
 def _not_in_hand(held: Held) -> list[sa.ColumnElement[bool]]:

@@ -65,6 +65,11 @@ class Pace:
         return 2.5 * min(self.renew_again_after, self.renew_every)
 
     @property
+    def window(self) -> float:
+        """Seconds before a lease's end in which a living worker tries to renew it."""
+        return max(self.lease.total_seconds() - self.renew_every, 0.0)
+
+    @property
     def gap(self) -> float:
         """Seconds without a look at the database after which leases may have ended meanwhile."""
         return max(self.lease.total_seconds() - self.distrust, 0.0)
@@ -115,12 +120,20 @@ class Clockwork:
     :param pause: seconds of distrust after the clock was set.
     :param gap: seconds without a look that are such a while.
     :param doubt: seconds of distrust after the first look. Default: ``pause``.
+    :param window: seconds before a lease's end in which it should have been renewed.
     """
 
-    def __init__(self, pause: float, gap: float = float("inf"), doubt: float | None = None) -> None:
+    def __init__(
+        self,
+        pause: float,
+        gap: float = float("inf"),
+        doubt: float | None = None,
+        window: float = 0.0,
+    ) -> None:
         self._pause = pause
         self._gap = gap
-        self._doubt = pause if doubt is None else doubt
+        self.doubt = pause if doubt is None else doubt
+        self.window = window
         self._looked_at: float | None = None
         self._offsets: tuple[float, float] | None = None
         self._lock = threading.Lock()
@@ -138,7 +151,12 @@ class Clockwork:
     def is_new(self) -> bool:
         """Whether the first look was only just now."""
         began_at = self._began_at
-        return began_at is None or time.monotonic() - began_at < self._doubt
+        return began_at is None or time.monotonic() - began_at < self.doubt
+
+    @property
+    def is_shaken(self) -> bool:
+        """Whether it was set of late, or nobody could look."""
+        return time.monotonic() < self._shaken_until
 
     def is_steady(self, now: datetime) -> bool:
         """Look at the clock, and say whether anything else is known of it.

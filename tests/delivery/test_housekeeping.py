@@ -10,6 +10,7 @@ import pytest
 from flask_smtp_admin.delivery import claim, housekeeping, lease
 from flask_smtp_admin.delivery.lease import Clockwork
 from flask_smtp_admin.models import Attempt, Message
+from flask_smtp_admin.models import Worker as WorkerRow
 from tests.delivery.bench import Bench
 from tests.rows import a_connection, a_flight, add
 from tests.servers.catchall import CatchAll
@@ -226,3 +227,24 @@ def test_what_lanes_of_this_worker_deal_with_is_not_taken_back(bench: Bench) -> 
     bench.clock.forward(seconds=46)
     assert housekeeping.rescue(bench.core, held={"the dead": {ours}, "another": {left}}) == 1
     assert (bench.message(ours).status, bench.message(left).status) == ("sending", "queued")
+
+
+@pytest.mark.parametrize(
+    ("seen_before_its_end", "taken"), [((25, 5), 1), ((25, 22), 0), ((40, 5), 0), ((5, -5), 0)]
+)
+def test_reports_of_others_tell_who_looks_for_the_first_time_that_there_was_no_outage(
+    each_bench: Bench, main: int, seen_before_its_end: tuple[int, int], taken: int
+) -> None:
+    """A lease of 45 s should have been renewed from 30 s before its end on."""
+    bench = each_bench
+    flies = bench.send()
+    die_with(bench, main, flies)
+    ends = bench.message(flies).lease_until
+    first, last = (ends - timedelta(seconds=seconds) for seconds in seen_before_its_end)
+    add(
+        bench.engine,
+        WorkerRow(id="w1", kind="rq", hostname="web-1", pid=47, started_at=first, seen_at=last),
+    )
+    bench.clock.forward(seconds=46)
+    clockwork = Clockwork(pause=21.0, doubt=5.0, window=30.0)
+    assert housekeeping.rescue(bench.core, clockwork=clockwork) == taken
