@@ -232,7 +232,10 @@ class Database:
 
     def has_room(self) -> bool:
         """Tell whether another connection can be had at once, as far as its pool tells."""
-        pool = self.bare_engine.pool
+        found = self._engine()
+        if isinstance(found, Connection):
+            return False  # all share it
+        pool = found.pool
         if isinstance(pool, QueuePool):
             most = pool._max_overflow  # noqa: SLF001
             return most < 0 or pool.overflow() < most or pool.checkedin() > 0

@@ -320,8 +320,13 @@ class Worker:
         if free <= 0:
             return 0
         if self._is_suspect(number):
-            # One that waits for a slow server says nothing of whether that takes another message.
-            if active > self._supplies.stuck(number, STUCK_AFTER) or not self._take_probe(number):
+            # One that waits for a slow server says nothing of whether that takes another message. But
+            # lanes that were there before a pause do not go on after it, nor do those that join them.
+            if active > self._supplies.stuck(number, STUCK_AFTER) or (
+                active and self._is_paused(number)
+            ):
+                return 0
+            if not self._take_probe(number):
                 return 0
             return int(self._start_lane(carrier, is_probe=True))
         return sum(self._start_lane(carrier) for _ in range(free))
@@ -462,6 +467,10 @@ class Worker:
     def _is_suspect(self, number: int) -> bool:
         with self._core.database.read() as connection:
             return breaker.is_suspect(connection, number)
+
+    def _is_paused(self, number: int) -> bool:
+        with self._core.database.read() as connection:
+            return breaker.is_paused(connection, number)
 
     def _take_probe(self, number: int) -> bool:
         with self._core.database.write() as connection:

@@ -643,6 +643,26 @@ def test_a_slow_message_does_not_keep_a_failing_connection_from_being_tried(
             wait_until(lambda: bench.statuses() == ["sent"] * 2)
 
 
+def test_the_try_after_a_pause_is_not_spent_on_lanes_from_before_it(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "STUCK_AFTER", 0.0)
+    with ScriptedServer() as server:
+        gate = Gate(server)
+        number = bench.connection(server, max_sessions=2)
+        bench.send()
+        with running(bench.worker(pace=BRISK)) as worker:
+            gate.wait()
+            now = bench.clock()
+            paused = {"failures": 8, "breaker": BreakerState.PAUSED}
+            bench.change(ConnectionHealth, **paused, retry_at=now, last_failure_at=now)
+            second = bench.send()
+            assert worker._start_lanes(bench.clock()) == 0
+            assert bench.health(number).retry_at == now
+            gate.open()
+            wait_until(lambda: bench.message(second).status == "sent")
+
+
 def test_a_try_that_others_left_no_session_for_is_made_soon(
     each_stage: Stage, catchall: CatchAll
 ) -> None:

@@ -96,6 +96,14 @@ def is_suspect(connection: sa.Connection, connection_id: int) -> bool:
     return bool(failures)
 
 
+def is_paused(connection: sa.Connection, connection_id: int) -> bool:
+    """Tell whether the server has asked for a pause of which it is not known that it is over."""
+    state = connection.execute(
+        sa.select(ConnectionHealth.breaker).where(ConnectionHealth.connection_id == connection_id)
+    ).scalar()
+    return state is BreakerState.PAUSED
+
+
 def take_probe(connection: sa.Connection, connection_id: int, now: datetime) -> bool:
     """Reserve the one try that a failing connection gets; ``False``: another worker has it.
 

@@ -200,7 +200,6 @@ class Crew(Generic[Wish, Answer]):
         shift = self._here()
         if shift is None:
             return act()
-        # Waiting for a connection would keep the one from being given back that is written over.
         is_beside = beside and shift.overlaps and (shift.runner is not None or self._has_room())
         (shift.asides if is_beside else shift.errands).append((getcurrent(), act))
         result: T = _switch(shift)
@@ -288,18 +287,20 @@ class Crew(Generic[Wish, Answer]):
         while self._ready:
             was_writing = shift.clerk is not None
             self._go_on(shift, self._ready.popleft())
-            if was_writing and _is_idle(shift) and _are_several(shift):
+            may_write = was_writing and _is_idle(shift) and self._may_begin(shift)
+            if may_write and _are_several(shift):
                 # The database begins with these while those go on whose wishes it has just written.
                 self._write(shift)
         # Somebody may have got an answer meanwhile, whose outcome is then written with the others'.
         if self._look(shift, 0.0):
             return
-        if shift.asides and shift.runner is None:
+        may_begin = self._may_begin(shift)
+        if shift.asides and shift.runner is None and may_begin:
             self._send_runner(shift)
-        elif shift.errands and shift.clerk is None:
+        elif shift.errands and shift.clerk is None and may_begin:
             errands, shift.errands = shift.errands, []
             self._send_clerk(shift, lambda: self._run(errands))
-        elif shift.wishes and shift.clerk is None:
+        elif shift.wishes and shift.clerk is None and may_begin:
             # What is written together costs little more than one alone. Where lanes go on while it
             # is written, who comes too late for it loses little either.
             are_enough = shift.overlaps or 2 * len(shift.wishes) >= len(shift.lanes)
@@ -307,6 +308,13 @@ class Crew(Generic[Wish, Answer]):
                 self._write(shift)
         elif shift.lanes:
             self._look(shift, shift.next_timer - time.monotonic())
+
+    def _may_begin(self, shift: _Shift[Wish]) -> bool:
+        """Tell whether one more may deal with the database.
+
+        Waiting for a connection keeps this thread, and with it whoever has the last one.
+        """
+        return (shift.clerk is None and shift.runner is None) or self._has_room()
 
     def _go_on(self, shift: _Shift[Wish], turn: _Turn | Callable[[], object]) -> None:
         if not isinstance(turn, _Turn):
@@ -350,7 +358,7 @@ class Crew(Generic[Wish, Answer]):
 
         def work() -> None:
             try:
-                while shift.asides:
+                while shift.asides and (shift.clerk is None or self._has_room()):
                     errands, shift.asides = shift.asides, []
                     self._run(errands)
             finally:

@@ -66,7 +66,8 @@ def rescue(core: Core, *, held: Held = NOTHING, clockwork: Clockwork | None = No
     with core.database.write() as connection:
         ended_before = core.database_time(connection)
         is_certain = clockwork is None or clockwork.is_trusted(ended_before)
-        signs = [] if clockwork is None or is_certain else _signs_of_life(connection, clockwork)
+        is_new = clockwork is not None and not clockwork.is_shaken
+        signs = [] if is_certain else _signs_of_life(connection)
         rows = connection.execute(
             sa.select(
                 Message.id,
@@ -83,7 +84,7 @@ def rescue(core: Core, *, held: Held = NOTHING, clockwork: Clockwork | None = No
                 Message.status == Status.SENDING,
                 Message.lease_until < ended_before,
                 *_not_in_hand(held),
-                *(() if is_certain or signs else (~claim.in_flight(),)),
+                *(() if is_certain or is_new else (~claim.in_flight(),)),
             )
             .limit(BATCH)
             .with_for_update(skip_locked=True)
@@ -93,7 +94,10 @@ def rescue(core: Core, *, held: Held = NOTHING, clockwork: Clockwork | None = No
             row
             for row in rows
             if (
-                is_certain or row.id not in marks or _could_renew(row.lease_until, signs, clockwork)
+                is_certain
+                or row.id not in marks
+                or _is_lone(marks[row.id])
+                or _could_renew(row.lease_until, signs, clockwork)
             )
             and _take_back(connection, row, marks.get(row.id), now)
         ]
@@ -105,10 +109,8 @@ def rescue(core: Core, *, held: Held = NOTHING, clockwork: Clockwork | None = No
     return len(taken)
 
 
-def _signs_of_life(connection: sa.Connection, clockwork: Clockwork) -> list[datetime]:
-    """Return when workers have reported themselves, if that says more than this one has seen itself."""
-    if clockwork.is_shaken:
-        return []
+def _signs_of_life(connection: sa.Connection) -> list[datetime]:
+    """Return when workers have reported themselves."""
     rows = connection.execute(sa.select(Worker.started_at, Worker.seen_at)).all()
     return [time for row in rows for time in row]
 
@@ -127,6 +129,11 @@ def _could_renew(
     return bool(times) and (max(times) - min(times)).total_seconds() >= clockwork.doubt
 
 
+def _is_lone(mark: Any) -> bool:
+    """Tell whether the lease of a message in flight is one that nobody renews, outage or not."""
+    return str(mark.worker or "").startswith("inline:")
+
+
 def _not_in_hand(held: Held) -> list[sa.ColumnElement[bool]]:
     return [
         ~sa.and_(Message.lease_token == token, Message.id.in_(numbers))
@@ -143,7 +150,7 @@ def _marks(connection: sa.Connection, numbers: Sequence[int]) -> dict[int, Any]:
     if not numbers:
         return {}
     marks = connection.execute(
-        sa.select(Flight.message_id, Flight.lease_token, Flight.started_at).where(
+        sa.select(Flight.message_id, Flight.lease_token, Flight.started_at, Flight.worker).where(
             Flight.message_id.in_(numbers)
         )
     )

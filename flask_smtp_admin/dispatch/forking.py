@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import threading
 import weakref
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -30,19 +31,30 @@ class ForkGate:
         """Begin anew in a child process, where the uses do not go on."""
         self._changed = threading.Condition()
         self._uses = 0
+        self._of_thread: Counter[int] = Counter()
         self._is_closed = False
 
     @contextmanager
     def use(self) -> Iterator[None]:
-        """Wait until no fork is going on, and keep one from beginning inside the block."""
+        """Wait until no fork is going on, and keep one from beginning inside the block.
+
+        Who waits in a thread that has another use going on would keep that one from ending.
+        """
+        me = threading.get_ident()
         with self._changed:
-            self._changed.wait_for(lambda: not self._is_closed, PATIENCE_SECONDS)
+            self._changed.wait_for(
+                lambda: not self._is_closed or self._of_thread[me] > 0, PATIENCE_SECONDS
+            )
             self._uses += 1
+            self._of_thread[me] += 1
         try:
             yield
         finally:
             with self._changed:
                 self._uses -= 1
+                self._of_thread[me] -= 1
+                if not self._of_thread[me]:
+                    del self._of_thread[me]
                 self._changed.notify_all()
 
     def close(self) -> None:

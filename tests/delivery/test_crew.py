@@ -515,3 +515,39 @@ def test_a_crew_that_fails_ends_an_errand_beside_it(
 
     all_at_once(crew, runs)
     assert seen == ["ended"]
+
+
+def test_nothing_is_written_beside_an_errand_that_has_the_last_connection(
+    database: Database, pair: tuple[socket.socket, socket.socket]
+) -> None:
+    """Waiting for another one would keep the thread, and with it the errand."""
+    has_room = True
+    crew = database.crew = Crew(database.write_all, has_room=lambda: has_room)
+    ours, theirs = pair
+    order: list[str] = []
+
+    def claim() -> None:
+        nonlocal has_room
+        has_room = False
+        crew.until_events(ours.fileno(), READABLE)
+        order.append(f"claimed in group {len(database.groups)}")
+        has_room = True
+
+    def runs() -> None:
+        database.answer()
+        crew.write("it is known now that one does not have to stand still")
+        crew.errand(claim, beside=True)
+
+    def writes() -> None:
+        crew.write("the same")
+        crew.sleep(0.01)
+        database.answer()
+        order.append(crew.write("a"))
+
+    def answers() -> None:
+        crew.write("the same")
+        crew.sleep(0.03)
+        theirs.send(b".")
+
+    all_at_once(crew, runs, writes, answers)
+    assert order == ["claimed in group 1", "A"]

@@ -248,3 +248,15 @@ def test_reports_of_others_tell_who_looks_for_the_first_time_that_there_was_no_o
     bench.clock.forward(seconds=46)
     clockwork = Clockwork(pause=21.0, doubt=5.0, window=30.0)
     assert housekeeping.rescue(bench.core, clockwork=clockwork) == taken
+
+
+def test_what_an_inline_delivery_left_is_certain_at_the_first_look(
+    each_bench: Bench, main: int
+) -> None:
+    """Nobody would have renewed its lease; and the process that finds it may live for a moment."""
+    bench = each_bench
+    flies = bench.send()
+    die_with(bench, main)
+    add(bench.engine, a_flight(bench.message(flies), worker="inline:web-1:47"))
+    bench.clock.forward(seconds=46)
+    assert housekeeping.rescue(bench.core, clockwork=Clockwork(pause=21.0)) == 1

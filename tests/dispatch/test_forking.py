@@ -51,3 +51,23 @@ def test_a_child_process_finds_the_gate_open() -> None:
 
     assert os.waitstatus_to_exitcode(status) == 0
     assert not gate._is_closed
+
+
+def test_who_has_a_use_going_on_does_not_wait_for_a_fork_with_another() -> None:
+    """The first one could not come to its end, if the same thread waited."""
+    gate = ForkGate()
+    closed = threading.Event()
+
+    def fork() -> None:
+        gate.close()
+        closed.set()
+
+    with gate.use():
+        thread = threading.Thread(target=fork)
+        thread.start()
+        wait_until(lambda: gate._is_closed)
+        with gate.use():
+            assert not closed.is_set()
+    assert closed.wait(60)
+    thread.join()
+    gate.open()
