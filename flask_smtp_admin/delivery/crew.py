@@ -287,20 +287,19 @@ class Crew(Generic[Wish, Answer]):
         while self._ready:
             was_writing = shift.clerk is not None
             self._go_on(shift, self._ready.popleft())
-            may_write = was_writing and _is_idle(shift) and self._may_begin(shift)
-            if may_write and _are_several(shift):
+            is_its_turn = was_writing and _is_idle(shift) and _are_several(shift)
+            if is_its_turn and self._may_begin(shift):
                 # The database begins with these while those go on whose wishes it has just written.
                 self._write(shift)
         # Somebody may have got an answer meanwhile, whose outcome is then written with the others'.
         if self._look(shift, 0.0):
             return
-        may_begin = self._may_begin(shift)
-        if shift.asides and shift.runner is None and may_begin:
+        if shift.asides and shift.runner is None and self._may_begin(shift):
             self._send_runner(shift)
-        elif shift.errands and shift.clerk is None and may_begin:
+        elif shift.errands and shift.clerk is None and self._may_begin(shift):
             errands, shift.errands = shift.errands, []
             self._send_clerk(shift, lambda: self._run(errands))
-        elif shift.wishes and shift.clerk is None and may_begin:
+        elif shift.wishes and shift.clerk is None and self._may_begin(shift):
             # What is written together costs little more than one alone. Where lanes go on while it
             # is written, who comes too late for it loses little either.
             are_enough = shift.overlaps or 2 * len(shift.wishes) >= len(shift.lanes)
