@@ -623,44 +623,47 @@ def test_what_becomes_due_between_two_looks_is_seen_by_the_second(
     assert worker._seconds_until_due(looked_at) < 1
 
 
-def test_a_slow_message_does_not_keep_a_failing_connection_from_being_tried(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@contextmanager
+def a_slow_message(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Iterator[Worker]:
+    """A worker one of whose lanes counts as stuck, until the gate opens."""
     monkeypatch.setattr(engine, "STUCK_AFTER", 0.0)
     with ScriptedServer() as server:
         gate = Gate(server)
-        number = bench.connection(server, max_sessions=2)
+        bench.connection(server, max_sessions=2)
         bench.send()
         with running(bench.worker(pace=BRISK)) as worker:
             gate.wait()
-            now = bench.clock()
-            bench.change(ConnectionHealth, failures=1, retry_at=now, last_failure_at=now)
-            second = bench.send()
-            worker.bell.ring()
-            wait_until(lambda: bench.message(second).status == "sent")
-            assert bench.health(number).failures == 0
+            yield worker
             gate.open()
             wait_until(lambda: bench.statuses() == ["sent"] * 2)
+
+
+def fail_meanwhile(bench: Bench, **health: Any) -> tuple[datetime, int]:
+    """Have the connection due for a try, and a message that waits for it; return both."""
+    now = bench.clock()
+    bench.change(ConnectionHealth, **health, retry_at=now, last_failure_at=now)
+    return now, bench.send()
+
+
+def test_a_slow_message_does_not_keep_a_failing_connection_from_being_tried(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with a_slow_message(bench, monkeypatch) as worker:
+        _, second = fail_meanwhile(bench, failures=1)
+        worker.bell.ring()
+        wait_until(lambda: bench.message(second).status == "sent")
+        [health] = bench.rows(ConnectionHealth)
+        assert health.failures == 0
 
 
 def test_the_try_after_a_pause_is_not_spent_on_lanes_from_before_it(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine, "STUCK_AFTER", 0.0)
-    with ScriptedServer() as server:
-        gate = Gate(server)
-        number = bench.connection(server, max_sessions=2)
-        bench.send()
-        with running(bench.worker(pace=BRISK)) as worker:
-            gate.wait()
-            now = bench.clock()
-            paused = {"failures": 8, "breaker": BreakerState.PAUSED}
-            bench.change(ConnectionHealth, **paused, retry_at=now, last_failure_at=now)
-            second = bench.send()
-            assert worker._start_lanes(bench.clock()) == 0
-            assert bench.health(number).retry_at == now
-            gate.open()
-            wait_until(lambda: bench.message(second).status == "sent")
+    with a_slow_message(bench, monkeypatch) as worker:
+        now, _ = fail_meanwhile(bench, failures=8, breaker=BreakerState.PAUSED)
+        assert worker._start_lanes(bench.clock()) == 0
+        [health] = bench.rows(ConnectionHealth)
+        assert health.retry_at == now
 
 
 def test_a_try_that_others_left_no_session_for_is_made_soon(

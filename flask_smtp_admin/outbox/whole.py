@@ -9,6 +9,7 @@ from __future__ import annotations
 from functools import partial
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
 
 from .. import routing
 from ..bulk import Bulk, Runs
@@ -63,9 +64,6 @@ def _lines(parameter: str) -> sa.Label[str]:
 
 
 def _statement(*, with_key: bool) -> sa.Select[int]:
-    # It would slow down the start of every application, most of which have another database.
-    from sqlalchemy.dialects import postgresql  # noqa: PLC0415
-
     message = postgresql.insert(Message).values(CHOOSING)
     if with_key:
         message = message.on_conflict_do_nothing(
