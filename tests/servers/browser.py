@@ -123,10 +123,12 @@ def watched_page(
 
 
 def check_accessibility(page: Page) -> None:
-    """Fail on every violation that axe-core finds in the page as it stands.
+    """Fail on every violation that axe-core finds in the page as it stands, once it has loaded.
 
     axe-core is handed to the page by the debugger's protocol, so a strict content policy stays on.
     """
+    # A click goes on when the new page has begun: its text is there before its style sheet is.
+    page.wait_for_load_state("load")
     found = Axe().run(page, options={"runOnly": ACCESSIBILITY_RULES})
     lines = [
         f"{violation['impact']}: {violation['help']} ({violation['id']})\n"
