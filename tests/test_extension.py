@@ -53,6 +53,28 @@ def dispose() -> Iterator[list[Flask]]:
 # ---------------------------------------------------------------- making and initialising
 
 
+START = """
+import sys
+from flask import Flask
+from flask_smtp_admin import SMTPAdmin
+app = Flask("host", instance_path={folder!r})
+app.config.update(SECRET_KEY="k" * 40, SMTP_ADMIN_REDIS_URL="redis://127.0.0.1:1/0")
+SMTPAdmin(app)
+late = ("flask_smtp_admin.delivery", "flask_smtp_admin.worker", "rq", "alembic")
+print(*[name for name in late if name in sys.modules])
+"""
+
+
+def test_the_start_of_an_application_does_not_pay_for_delivering(tmp_path: Path) -> None:
+    told = subprocess.run(
+        [sys.executable, "-c", START.format(folder=str(tmp_path))],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert told.stdout.split() == []
+
+
 def test_one_line_is_enough(tmp_path: Path, dispose: list[Flask]) -> None:
     app = Flask("host", instance_path=str(tmp_path / "instance"))
     app.config.update(SECRET_KEY=SECRET_KEY, TESTING=True)

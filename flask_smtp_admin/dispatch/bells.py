@@ -17,8 +17,6 @@ from flask import Flask
 
 from ..config import Config
 from ..core import Core
-from .embedded import EmbeddedBell
-from .inline import InlineBell
 
 logger = logging.getLogger(__name__)
 
@@ -94,13 +92,19 @@ class Bells:
         return bell
 
     def _make(self, kind: str) -> Ringing:
+        # Imported here, as RQ and the whole worker would cost every start of an application, also
+        # of one that has no use for them.
         core = self._core()
         if kind == "rq":
-            from .rq_bell import RQBell  # noqa: PLC0415  (RQ costs every start of an application)
+            from .rq_bell import RQBell  # noqa: PLC0415
 
             return RQBell(core.config)
         if kind == "embedded":
+            from .embedded import EmbeddedBell  # noqa: PLC0415
+
             return EmbeddedBell(core)
         if kind == "inline":
+            from .inline import InlineBell  # noqa: PLC0415
+
             return InlineBell(core)
         return _NoBell()

@@ -1,4 +1,4 @@
-"""Tests of ``flask smtp-admin worker --burst``, but for what a process of its own is needed for."""
+"""Tests of delivery that ends when nothing is due: ``flask smtp-admin worker --burst``."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from flask_smtp_admin import worker
-from flask_smtp_admin.cli.worker import _burst
+from flask_smtp_admin.dispatch.burst import deliver_due
 from tests.delivery.bench import BRISK, Bench, a_bench
 from tests.delivery.test_housekeeping import die_with
 from tests.servers.catchall import CatchAll
@@ -21,7 +21,7 @@ def bench(sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
 
 
 def test_a_burst_takes_over_what_a_dead_worker_had_in_hand(
-    bench: Bench, catchall: CatchAll, capsys: pytest.CaptureFixture[str]
+    bench: Bench, catchall: CatchAll
 ) -> None:
     number = bench.connection(catchall)
     flies = bench.send("ann@example.org")
@@ -29,21 +29,24 @@ def test_a_burst_takes_over_what_a_dead_worker_had_in_hand(
     bench.clock.forward(seconds=46)
     bench.send("bob@example.org")
 
-    assert _burst(bench.core, None) == 2
+    said: list[str] = []
+    assert deliver_due(bench.core, sessions=None, say=said.append) == 2
     assert [message.recipients[0] for message in catchall.messages] == [
         "bob@example.org",
         "ann@example.org",
     ], "what is due does not wait for it"
-    assert "in 2 s they are taken back" in capsys.readouterr().out
+    [reason] = said
+    assert "in 2 s they are taken back" in reason
 
 
 def test_a_burst_does_not_wait_for_messages_that_others_deliver(
-    bench: Bench, catchall: CatchAll, capsys: pytest.CaptureFixture[str]
+    bench: Bench, catchall: CatchAll
 ) -> None:
     number = bench.connection(catchall)
     flies = bench.send()
     die_with(bench, number, flies)
     bench.clock.forward(seconds=30)
-    assert _burst(bench.core, None) == 0
+    said: list[str] = []
+    assert deliver_due(bench.core, sessions=None, say=said.append) == 0
     assert bench.statuses() == ["sending"]
-    assert capsys.readouterr().out == ""
+    assert not said
