@@ -71,5 +71,21 @@ def test_a_fresh_application_is_told_how_to_begin(app: Flask, client: FlaskClien
     assert "Set up a connection" in page
 
 
+def test_a_failure_leads_to_its_message_while_that_is_there(
+    app: Flask, client: FlaskClient
+) -> None:
+    open_to(app)
+    stored = store(app)
+    link = f'/messages/{stored.deferred.id}"'
+    page = client.get("/smtp-admin/").text
+    assert link in page
+    assert "Greylisted (451) at RCPT TO." in page
+    with engine_of(app).begin() as connection:
+        connection.execute(sa.delete(Message).where(Message.id == stored.deferred.id))
+    page = client.get("/smtp-admin/").text
+    assert link not in page
+    assert "Greylisted (451) at RCPT TO." in page
+
+
 def test_it_is_closed_like_every_page(app: Flask, client: FlaskClient) -> None:
     assert client.get("/smtp-admin/").status_code == 403
