@@ -5,11 +5,13 @@ from __future__ import annotations
 import gc
 import itertools
 import logging
+import sqlite3
 import subprocess
 import sys
 import textwrap
 import weakref
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -283,8 +285,25 @@ def test_without_flask_sqlalchemy_it_makes_a_file_of_its_own(make_app: MakeApp) 
         assert connection.scalar(sa.text("PRAGMA journal_mode")) == "wal"
         assert connection.scalar(sa.text("PRAGMA foreign_keys")) == 1
         assert connection.scalar(sa.text("PRAGMA synchronous")) == 2
+        assert connection.scalar(sa.text("PRAGMA page_size")) == 2_048
+        assert connection.scalar(sa.text("PRAGMA wal_autocheckpoint")) == 7_812
         assert set(sa.inspect(connection).get_table_names()) >= TABLES
     assert not core_of(app).database.is_hosts
+
+
+def test_a_file_with_larger_pages_keeps_them(make_app: MakeApp) -> None:
+    app = make_app()
+    folder = Path(app.instance_path)
+    folder.mkdir(parents=True)
+    with closing(sqlite3.connect(folder / "smtp-admin.sqlite3")) as older:
+        older.execute("PRAGMA page_size=4096")
+        older.execute("CREATE TABLE something (x)")
+    with app.app_context():
+        SMTPAdmin().send(a_message())
+    with engine_of(app).connect() as connection:
+        assert connection.scalar(sa.text("PRAGMA page_size")) == 4_096
+        assert connection.scalar(sa.text("PRAGMA wal_autocheckpoint")) == 3_906
+    assert subjects(app) == ["Hello"]
 
 
 @pytest.mark.parametrize("folder_mode", [None, 0o755], ids=["makes the folder", "finds it"])
