@@ -1,4 +1,4 @@
-"""Delivery that ends when nothing is due any more: a cron job, a script.
+"""Delivery that ends when nothing is due any more: a cron job, the end of a script.
 
 Owns the wait for what a worker that is gone had in hand. Must not know who reads what it says.
 """
@@ -34,8 +34,16 @@ def deliver_due(core: Core, *, sessions: int | None, say: Callable[[str], object
         f"database just now: in {math.ceil(seconds)} s they are taken back, if it stays so."
     )
     last = Worker(core, kind="burst", sessions=sessions, clockwork=worker.clockwork)
-    until = time.monotonic() + seconds + LOOK_EVERY
-    while last.has_left() and time.monotonic() < until:
-        time.sleep(LOOK_EVERY)
-        last.sweep()
+    take_back_what_is_left(last)
     return sent + last.drain()
+
+
+def take_back_what_is_left(worker: Worker) -> None:
+    """Sweep until nothing is left of workers that are gone, but no longer than it takes to be certain.
+
+    :raises OutboxUnavailable: the database is away.
+    """
+    until = time.monotonic() + worker.pace.doubt + LOOK_EVERY
+    while worker.has_left() and time.monotonic() < until:
+        time.sleep(LOOK_EVERY)
+        worker.sweep()

@@ -12,11 +12,14 @@ import os
 import threading
 import weakref
 from dataclasses import replace
+from functools import partial
 
 import sqlalchemy as sa
 
 from ..core import Core
+from ..delivery.lease import Clockwork
 from ..worker import Worker
+from .burst import take_back_what_is_left
 from .forking import ForkGate
 
 logger = logging.getLogger(__name__)
@@ -85,10 +88,20 @@ class EmbeddedBell:
         elif seconds:
             # In this thread: at the end of the interpreter no other can be started.
             try:
-                last = Worker(self._core, kind="embedded")
-                last.drain_alone(seconds=seconds, patience=seconds)
+                self._deliver_the_rest(worker.clockwork, seconds)
             except Exception:
                 logger.exception("What was due could not be delivered at the end of the process.")
+
+    def _deliver_the_rest(self, clockwork: Clockwork, seconds: float) -> None:
+        """Deliver what is due, and then what an earlier process had in hand when it was killed.
+
+        Where every process ends soon, none would ever be sure that nobody else has that in hand.
+        """
+        last = partial(Worker, self._core, kind="embedded", clockwork=clockwork)
+        last().drain_alone(seconds=seconds, patience=seconds)
+        if last().has_left():
+            take_back_what_is_left(last())
+            last().drain_alone(seconds=seconds, patience=seconds)
 
 
 _bells: weakref.WeakSet[EmbeddedBell] = weakref.WeakSet()

@@ -12,6 +12,7 @@ from flask_smtp_admin.core import EXTENSION_KEY
 from flask_smtp_admin.dispatch import embedded
 from flask_smtp_admin.dispatch.embedded import EmbeddedBell
 from tests.delivery.bench import Bench
+from tests.delivery.test_housekeeping import die_with
 from tests.dispatch.stage import Stage
 from tests.servers.catchall import CatchAll
 from tests.servers.scripted import ScriptedServer, Step, silence
@@ -31,6 +32,21 @@ def test_a_process_that_ends_at_once_delivers_first(
     assert len(catchall.messages) == 40
     assert "Exception" not in done.stderr.replace("LookupError", "")
     assert stage.workers() == set(), "it has signed off"
+
+
+def test_processes_that_end_at_once_take_back_what_a_killed_one_had_in_hand(
+    embedded_stage: Stage, catchall: CatchAll
+) -> None:
+    bench = embedded_stage.bench
+    connection = bench.connection(catchall)
+    bench.clock.forward(hours=-1)
+    die_with(bench, connection, bench.send())
+
+    done = embedded_stage.run("send", "1")
+
+    assert done.returncode == 0, done.stderr
+    assert bench.statuses() == ["sent"] * 2
+    assert len(catchall.messages) == 2
 
 
 def test_a_forked_process_has_a_thread_and_links_of_its_own(
