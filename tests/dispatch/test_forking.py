@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Callable
 
 import pytest
 
+from flask_smtp_admin.dispatch import forking
 from flask_smtp_admin.dispatch.forking import ForkGate
 from tests.waiting import wait_until
 
@@ -53,21 +55,25 @@ def test_a_child_process_finds_the_gate_open() -> None:
     assert not gate._is_closed
 
 
-def test_who_has_a_use_going_on_does_not_wait_for_a_fork_with_another() -> None:
+def test_who_has_a_use_going_on_does_not_wait_for_a_fork_with_another(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """The first one could not come to its end, if the same thread waited."""
     gate = ForkGate()
-    closed = threading.Event()
+    monkeypatch.setattr(forking, "PATIENCE_SECONDS", 1.0)
+    waits: list[bool] = []
 
-    def fork() -> None:
-        gate.close()
-        closed.set()
+    def wait_for(condition: Callable[[], bool], seconds: float) -> bool:
+        waits.append(wait(condition, seconds))
+        return waits[-1]
 
     with gate.use():
-        thread = threading.Thread(target=fork)
+        thread = threading.Thread(target=gate.close)
         thread.start()
         wait_until(lambda: gate._is_closed)
+        wait = gate._changed.wait_for
+        monkeypatch.setattr(gate._changed, "wait_for", wait_for)
         with gate.use():
-            assert not closed.is_set()
-    assert closed.wait(60)
+            assert waits == [True], "it did not have to give up waiting"
     thread.join()
     gate.open()
