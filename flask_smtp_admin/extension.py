@@ -13,14 +13,14 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from email.message import Message as StandardMessage
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import flask_mail
 import sqlalchemy as sa
 from flask import Flask, current_app, has_app_context
 from flask_sqlalchemy import SQLAlchemy
 
-from . import cli, connections, mail, signals, web
+from . import cli, mail, signals, web
 from .config import Config
 from .core import EXTENSION_KEY, Core, State
 from .crypto import KeyRing
@@ -31,9 +31,12 @@ from .placement import Placement, inside
 from .settling import Settling
 from .smtp import FrozenMessage, Reply
 
+if TYPE_CHECKING:
+    from . import connections
+
 logger = logging.getLogger(__name__)
 
-DeliverT = TypeVar("DeliverT", bound=connections.Deliver)
+DeliverT = TypeVar("DeliverT", bound="connections.Deliver")
 AuthorizeT = TypeVar("AuthorizeT", bound=Callable[[str], object])
 
 
@@ -84,6 +87,8 @@ class SMTPAdmin:
         self._states.add(state)
 
         def first_use(link: sa.Connection | None) -> None:
+            from . import connections  # noqa: PLC0415  (not before they are needed, as the pages)
+
             connections.ensure_first(state.core, app.config, within=link)
 
         placement.on_first_use(first_use)
@@ -238,6 +243,8 @@ class SMTPAdmin:
             own ``db.session`` has flushed writes.
         :raises ConfigurationError: no safe key to encrypt the password with is configured.
         """
+        from . import connections  # noqa: PLC0415
+
         return connections.create(self._state().core, fields)
 
     def driver(self, name: str, *, label: str = "") -> Callable[[DeliverT], DeliverT]:
@@ -261,6 +268,7 @@ class SMTPAdmin:
         :raises ConfigurationError: the name is ``smtp``, or not made of lower-case letters, digits,
             hyphens and underscores.
         """
+        from . import connections  # noqa: PLC0415
 
         def decorate(function: DeliverT) -> DeliverT:
             connections.register(name, function, label)

@@ -6,13 +6,6 @@ both call the same functions.
 
 from __future__ import annotations
 
-from . import (  # noqa: F401  (each adds its commands to the group)
-    connections,
-    database,
-    queue,
-    status,
-    worker,
-)
 from .group import smtp_admin_cli
 
 __all__ = ["smtp_admin_cli"]

@@ -1,7 +1,7 @@
 """Trying a connection: what "Test SMTP" does, from a page or the command line.
 
 Owns the bounds of a trial, its test message, and what a trial of a stored connection says of its
-health. It speaks through :func:`flask_smtp_admin.smtp.probe`, which is the worker's own session.
+health. It speaks through :func:`flask_smtp_admin.smtp.probe.probe`, which is the worker's own session.
 Must not know Flask.
 """
 
@@ -17,7 +17,8 @@ from flask_smtp_admin import wording
 from flask_smtp_admin.core import Core
 from flask_smtp_admin.models import Connection, ConnectionHealth
 from flask_smtp_admin.signals import Event
-from flask_smtp_admin.smtp import Draft, Endpoint, Envelope, ProbeReport, Step, freeze, probe
+from flask_smtp_admin.smtp import Draft, Endpoint, Envelope, ProbeReport, Step, freeze
+from flask_smtp_admin.smtp.probe import probe
 
 from .breaker import note_success
 from .drivers import probe_driver

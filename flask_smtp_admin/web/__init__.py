@@ -1,32 +1,11 @@
 """The pages: one blueprint, one module a page.
 
-Owns the list of the page modules. Each registers its views when it is imported.
+Owns nothing but what the rest of the package needs of them.
 """
 
 from __future__ import annotations
 
-from . import (
-    connections,
-    health,
-    log,
-    messages,
-    overview,
-    problems,
-    queue,
-    rendering,
-    test,
-)
+from . import routes
 from .access import blueprint
 
-__all__ = [
-    "blueprint",
-    "connections",
-    "health",
-    "log",
-    "messages",
-    "overview",
-    "problems",
-    "queue",
-    "rendering",
-    "test",
-]
+__all__ = ["blueprint", "routes"]

@@ -3,9 +3,9 @@
 Owns the action that every route declares, the CSRF check and the security headers. Must not know
 what any page shows.
 
-A page module registers its views with :func:`route`, never with the blueprint itself; a view that
-is registered in another way has no action and is refused. The function's name is the endpoint, and
-``<page>_<view>`` renders ``smtp_admin/<page>/<view>.html``.
+A view is registered with :func:`route`, never with the blueprint itself; one that is registered in
+another way has no action and is refused. The function's name is the endpoint, and ``<page>_<view>``
+renders ``smtp_admin/<page>/<view>.html``.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from __future__ import annotations
 import hmac
 import ipaddress
 from collections.abc import Callable
-from typing import Any, TypeVar
+from importlib import import_module
+from typing import Any
 
 from flask import (
     Blueprint,
@@ -27,10 +28,8 @@ from flask import (
     session,
 )
 from flask.sansio.blueprints import BlueprintSetupState
-from flask_wtf.csrf import generate_csrf, validate_csrf
 from werkzeug.exceptions import Forbidden, MethodNotAllowed, NotFound
 from werkzeug.routing import RequestRedirect
-from wtforms.validators import ValidationError
 
 from flask_smtp_admin.core import EXTENSION_KEY, Core, State
 from flask_smtp_admin.errors import ConfigurationError
@@ -66,24 +65,36 @@ HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
 }
 
-View = TypeVar("View", bound=Callable[..., Any])
 
+def route(
+    rule: str, module: str, view: str, *, action: str, methods: tuple[str, ...] = ("GET",)
+) -> None:
+    """Have a view answer at ``rule`` for those whom the host allows ``action``.
 
-def route(rule: str, *, action: str, methods: tuple[str, ...] = ("GET",)) -> Callable[[View], View]:
-    """Register a view at ``rule`` for those whom the host allows ``action``.
-
+    :param module: of this package, in which the view is; see :func:`later`.
     :param action: one of :data:`ACTIONS`; :data:`OPEN` only for what holds no data.
+    :raises ValueError: it is no action.
     """
     if action not in ACTIONS | {OPEN, PROBE}:
         raise ValueError(f"{action!r} is no action; known are {', '.join(sorted(ACTIONS))}.")
+    blueprint.add_url_rule(rule, view, later(module, view), methods=methods)
+    _declared[f"{blueprint.name}.{view}"] = action
 
-    def register(view: View) -> View:
-        name = view.__name__
-        blueprint.add_url_rule(rule, name, view, methods=methods)
-        _declared[f"{blueprint.name}.{name}"] = action
-        return view
 
-    return register
+def later(module: str, name: str) -> Callable[..., Any]:
+    """Return a function that calls the one of this name, importing its module only then.
+
+    Every process of an application starts, few of them show a page, and the pages need what nobody
+    else does: a third of the time that all of this package takes to import.
+    """
+
+    def call(*args: Any, **given: Any) -> Any:
+        return getattr(import_module(where), name)(*args, **given)
+
+    where = f"{__package__}.{module}"
+    # What Flask, its extensions and a traceback call it by.
+    call.__module__, call.__name__, call.__qualname__ = where, name, name
+    return call
 
 
 def declared_action(endpoint: str | None) -> str | None:
@@ -166,6 +177,9 @@ def check_csrf() -> None:
     config = current_app.config
     if current_app.testing and not config.get("WTF_CSRF_ENABLED", True):
         return
+    from flask_wtf.csrf import validate_csrf  # noqa: PLC0415  (as for the pages, see later)
+    from wtforms.validators import ValidationError  # noqa: PLC0415
+
     _require_secret_key()
     field = config.get("WTF_CSRF_FIELD_NAME", "csrf_token")
     sent = request.form.get(field) or request.headers.get("X-CSRFToken")
@@ -186,6 +200,8 @@ def csrf_token() -> str:
 
     :raises ConfigurationError: there is no ``SECRET_KEY`` to make it with.
     """
+    from flask_wtf.csrf import generate_csrf  # noqa: PLC0415  (as for the pages, see later)
+
     _require_secret_key()
     return str(generate_csrf())
 

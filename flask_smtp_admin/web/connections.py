@@ -25,7 +25,6 @@ from flask_smtp_admin.models import Connection
 from flask_smtp_admin.wording import Count, counted
 
 from . import access
-from .access import route
 from .connection_form import ADVANCED, ConnectionForm
 from .forms import stripped
 from .rendering import see_other
@@ -42,7 +41,6 @@ class Row:
     health: HealthWords
 
 
-@route("/connections/", action="view")
 def connections_list() -> str:
     """Show every connection in the order of use, with its health."""
     core = access.core()
@@ -84,7 +82,6 @@ def _answer(rows: list[Row]) -> str:
 # ---------------------------------------------------------------- the form
 
 
-@route("/connections/new", action="configure", methods=GET_POST)
 def connections_new() -> str | Response | tuple[str, int]:
     """Show the empty form, or store a new connection."""
     form = form_of(None)
@@ -103,7 +100,6 @@ def connections_new() -> str | Response | tuple[str, int]:
     return form_page(None, form), 422
 
 
-@route("/connections/<int:connection_id>/", action="configure", methods=GET_POST)
 def connections_edit(connection_id: int) -> str | Response | tuple[str, int]:
     """Show a connection's form, or store what was changed."""
     stored = stored_or_404(connection_id)
@@ -189,7 +185,6 @@ def _waiting(connection: Connection) -> Count:
 # ---------------------------------------------------------------- the buttons of the list
 
 
-@route("/connections/<int:connection_id>/enable", action="configure", methods=POST)
 def connections_enable(connection_id: int) -> Response:
     """Enable a connection."""
     stored = stored_or_404(connection_id)
@@ -198,7 +193,6 @@ def connections_enable(connection_id: int) -> Response:
     return see_other("connections_list")
 
 
-@route("/connections/<int:connection_id>/disable", action="configure", methods=POST)
 def connections_disable(connection_id: int) -> Response:
     """Disable a connection, unless it is the only enabled one."""
     stored = stored_or_404(connection_id)
@@ -213,7 +207,6 @@ def connections_disable(connection_id: int) -> Response:
     return see_other("connections_list")
 
 
-@route("/connections/<int:connection_id>/move", action="configure", methods=POST)
 def connections_move(connection_id: int) -> Response:
     """Move a connection one place up or down in the order of use."""
     stored = stored_or_404(connection_id)
@@ -233,7 +226,6 @@ def _arrow(connection_id: int, direction: str) -> str:
     return f"use-{wanted}-{connection_id}"
 
 
-@route("/connections/<int:connection_id>/clone", action="configure", methods=POST)
 def connections_clone(connection_id: int) -> Response:
     """Copy a connection and lead to the copy."""
     stored = stored_or_404(connection_id)
@@ -245,7 +237,6 @@ def connections_clone(connection_id: int) -> Response:
     return see_other("connections_edit", connection_id=number)
 
 
-@route("/connections/<int:connection_id>/delete", action="configure", methods=GET_POST)
 def connections_delete(connection_id: int) -> str | Response:
     """Ask whether to delete a connection, and delete it."""
     stored = stored_or_404(connection_id)

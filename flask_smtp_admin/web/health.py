@@ -11,10 +11,9 @@ from flask import Response, current_app, jsonify
 from flask_smtp_admin import metrics
 from flask_smtp_admin.errors import ConfigurationError, OutboxUnavailable
 
-from .access import PROBE, core, route, state
+from .access import core, state
 
 
-@route("/health", action=PROBE)
 def health_show() -> tuple[Response, int]:
     """Report how the outbox fares; 503 while something keeps messages back."""
     try:

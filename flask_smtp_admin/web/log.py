@@ -20,7 +20,7 @@ from flask_smtp_admin.search import ATTEMPTS, FLIGHTS, MESSAGES
 from flask_smtp_admin.wording import Count
 
 from . import filters, listing
-from .access import core, route
+from .access import core
 from .filters import Filter, Tab
 from .listing import TabView
 
@@ -55,7 +55,6 @@ class Row:
     """Whether there still is its message."""
 
 
-@route("/log/", action="view")
 def log_list() -> str:
     """Show the attempts."""
     with core().database.session() as session:

@@ -19,7 +19,7 @@ from flask_smtp_admin.models import Attempt, Flight, Message, Recipient, Status
 from flask_smtp_admin.search import MESSAGES
 
 from . import acts, tries
-from .access import core, route, state
+from .access import core, state
 from .act_form import ActForm
 from .acts import ACTS
 from .rendering import see_other
@@ -37,7 +37,6 @@ class DialogueLine(NamedTuple):
     text: str
 
 
-@route("/messages/<int:number>", action="view")
 def messages_show(number: int) -> str:
     """Show a message: its state, its recipients, its attempts."""
     with core().database.session() as session:
@@ -107,7 +106,6 @@ def dialogue(text: str | None) -> list[DialogueLine]:
     return lines
 
 
-@route("/messages/<int:number>", action="operate", methods=("POST",))
 def messages_act(number: int) -> Response:
     """Act on one message."""
     form = ActForm()
@@ -128,7 +126,6 @@ def messages_act(number: int) -> Response:
     return see_other("messages_show", number=number)
 
 
-@route("/messages/<int:number>/delete", action="operate")
 def messages_delete(number: int) -> str:
     """Ask before the message is deleted."""
     with core().database.session() as session:

@@ -18,7 +18,7 @@ from flask_smtp_admin.models import Attempt, AttemptStatus, Connection
 from flask_smtp_admin.wording import Count
 
 from . import log
-from .access import core, route, state
+from .access import core, state
 
 LAST_FAILURES = 5
 
@@ -32,7 +32,6 @@ class Card:
     health: HealthWords
 
 
-@route("/", action="view")
 def overview_show() -> str:
     """Show how the outbox fares."""
     snapshot = metrics.take(core(), state().dispatch)

@@ -15,15 +15,11 @@ from werkzeug.exceptions import HTTPException
 from flask_smtp_admin.errors import ConfigurationError, OutboxUnavailable, SecretUnreadable
 
 from . import access
-from .access import CSRFFailed, blueprint, route
 from .rendering import home_url
 
-ALL_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
-
-@route("/<path:path>", action="view", methods=ALL_METHODS)
 def nowhere(path: str) -> str:
-    """Answer for every address below ours that no page has, so that 404 looks like one of us."""
+    """Answer for an address that no page has."""
     del path
     abort(404)
 
@@ -43,7 +39,6 @@ def problem(
     return page, status
 
 
-@blueprint.errorhandler(403)
 def refused(error: HTTPException) -> tuple[str, int]:
     """Say that the host does not allow it; in debug mode, say to the developer what to write."""
     del error
@@ -62,7 +57,6 @@ def refused(error: HTTPException) -> tuple[str, int]:
     return page, 403
 
 
-@blueprint.errorhandler(404)
 def not_found(error: HTTPException) -> tuple[str, int]:
     """Say that nothing is here."""
     words = error.description if error.description and error.response is None else ""
@@ -74,10 +68,10 @@ def not_found(error: HTTPException) -> tuple[str, int]:
     )
 
 
-@blueprint.errorhandler(400)
 def bad_request(error: HTTPException) -> tuple[str, int]:
     """Say that the request was not one that these pages make."""
-    del error
+    if isinstance(error, CSRFError):  # by the host's CSRFProtect
+        return token_lost(error)
     return problem(
         400,
         "This request cannot be understood",
@@ -86,8 +80,6 @@ def bad_request(error: HTTPException) -> tuple[str, int]:
     )
 
 
-@blueprint.errorhandler(CSRFFailed)
-@blueprint.errorhandler(CSRFError)
 def token_lost(error: Exception) -> tuple[str, int]:
     """Say that the form's token is not good any more."""
     del error
@@ -100,7 +92,6 @@ def token_lost(error: Exception) -> tuple[str, int]:
     )
 
 
-@blueprint.errorhandler(OutboxUnavailable)
 def outbox_unavailable(error: OutboxUnavailable) -> tuple[str, int]:
     """Say that the database is away, in the words of the error."""
     title = "The outbox database cannot be used"
@@ -114,13 +105,11 @@ def outbox_unavailable(error: OutboxUnavailable) -> tuple[str, int]:
     )
 
 
-@blueprint.errorhandler(SecretUnreadable)
 def secret_unreadable(error: SecretUnreadable) -> tuple[str, int]:
     """Say that a stored password does not open with the keys of today."""
     return problem(500, "A stored password cannot be read", str(error), back=_where_from())
 
 
-@blueprint.errorhandler(ConfigurationError)
 def wrong_setting(error: ConfigurationError) -> tuple[str, int]:
     """Say which setting is missing or wrong, in the words of the error."""
     current_app.logger.error("%s", error)

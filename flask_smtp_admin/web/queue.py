@@ -22,7 +22,7 @@ from flask_smtp_admin.search import MESSAGES
 from flask_smtp_admin.wording import Count
 
 from . import acts, filters, listing, tries
-from .access import core, route, state
+from .access import core, state
 from .act_form import SelectionForm
 from .acts import ACTS, Act
 from .filters import Filter, Tab
@@ -60,7 +60,6 @@ class Selection:
     cut: bool = False
 
 
-@route("/queue/", action="view")
 def queue_list() -> str:
     """Show the messages that have not been sent."""
     with core().database.session() as session:
@@ -89,7 +88,6 @@ def read_rows(session: Session, ids: Sequence[int], around: Surroundings) -> lis
     return [Row(one, explain(one, around), before.get(one.id, 0)) for one in found]
 
 
-@route("/queue/", action="operate", methods=("POST",))
 def queue_act() -> Response | str:
     """Act on the selected messages, or on all that match; deleting asks first."""
     with core().database.session() as session:

@@ -14,7 +14,7 @@ from flask import Response, current_app, g, redirect, request, url_for
 from werkzeug.wrappers import Response as BaseResponse
 
 from . import access
-from .access import blueprint, route
+from .access import blueprint
 from .formatting import Formatter
 
 NAVIGATION = (
@@ -77,7 +77,6 @@ def see_other(endpoint: str, **values: Any) -> BaseResponse:
     return redirect(url_for(f"{blueprint.name}.{endpoint}", **values), code=303)
 
 
-@blueprint.context_processor
 def context() -> dict[str, Any]:
     """Return the names that every template of these pages sees."""
     config = access.core().config
@@ -97,7 +96,6 @@ def context() -> dict[str, Any]:
 # ---------------------------------------------------------------- the host's accent colour
 
 
-@route("/brand.css", action=access.OPEN)
 def brand() -> Response:
     """Give the accent colour of the host as a style sheet: inline styles are forbidden here."""
     response = Response(brand_css(access.core().config.accent_color), mimetype="text/css")

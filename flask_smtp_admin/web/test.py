@@ -28,7 +28,6 @@ from flask_smtp_admin.models import Connection
 from flask_smtp_admin.smtp import Endpoint, ProbeReport, Step
 
 from . import access
-from .access import route
 from .connection_form import TRIED
 from .connections import form_of, form_page, stored_or_404
 from .forms import PageForm, choices, stripped
@@ -84,7 +83,6 @@ class TrialForm(PageForm):
             raise ValidationError(BAD_RECIPIENT)
 
 
-@route("/connections/<int:connection_id>/test", action="test", methods=("GET", "POST"))
 def test_show(connection_id: int) -> Answer:
     """Ask how far a test goes, and run it."""
     stored = stored_or_404(connection_id)
@@ -116,13 +114,11 @@ def test_show(connection_id: int) -> Answer:
 # ---------------------------------------------------------------- the form, saved or not
 
 
-@route("/connections/new/test", action="test", methods=("POST",))
 def test_new() -> Answer:
     """Test what was typed into the form of a new connection."""
     return _test_form(None)
 
 
-@route("/connections/<int:connection_id>/form/test", action="test", methods=("POST",))
 def test_edit(connection_id: int) -> Answer:
     """Test what was typed into the form of a stored connection."""
     return _test_form(stored_or_404(connection_id))

@@ -21,8 +21,8 @@ from flask_smtp_admin.smtp import (
     Stage,
     Step,
     freeze,
-    probe,
 )
+from flask_smtp_admin.smtp.probe import probe
 from tests.servers.exim import EximServer
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=timezone.utc)

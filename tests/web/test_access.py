@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -85,9 +86,22 @@ def test_a_view_that_declares_nothing_is_closed(make_app: MakeApp) -> None:
     assert let_in(app).get("/smtp-admin/forgotten").status_code == 403
 
 
+def test_every_view_is_there_and_is_called_what_its_address_says(app: Flask) -> None:
+    """They are imported late, so that nobody else would notice one that is missing."""
+    ours = {
+        endpoint: view
+        for endpoint, view in app.view_functions.items()
+        if access.declared_action(endpoint) and endpoint != "smtp_admin.static"
+    }
+    assert len(ours) > 20
+    for endpoint, view in ours.items():
+        found = getattr(import_module(view.__module__), view.__name__)
+        assert endpoint == f"smtp_admin.{found.__name__}"
+
+
 def test_an_unknown_action_is_a_mistake() -> None:
     with pytest.raises(ValueError, match="no action"):
-        access.route("/x", action="look")
+        access.route("/x", "overview", "overview_show", action="look")
 
 
 def test_a_test_of_typed_values_needs_configure_too(app: Flask) -> None:
