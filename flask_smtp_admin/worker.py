@@ -326,19 +326,18 @@ class Worker:
                 active and self._is_paused(number)
             ):
                 return 0
-            if not self._take_probe(number):
-                return 0
-            return int(self._start_lane(carrier, is_probe=True))
+            probe = self._take_probe(number)
+            return 0 if probe is None else int(self._start_lane(carrier, probe=probe))
         return sum(self._start_lane(carrier) for _ in range(free))
 
-    def _start_lane(self, carrier: Carrier, *, is_probe: bool = False) -> bool:
+    def _start_lane(self, carrier: Carrier, *, probe: datetime | None = None) -> bool:
         place = self._supplies.join(carrier)
         with self._lock:
             self._active[carrier.id] += 1
         if self._alone:
-            self._run_lane(place, is_probe=is_probe)
+            self._run_lane(place, probe)
             return True
-        if self._start_in_crew(lambda: self._run_lane(place, is_probe=is_probe)):
+        if self._start_in_crew(lambda: self._run_lane(place, probe)):
             return True
         if place.supply.leave(place) is not None:
             place.supply.close()
@@ -367,7 +366,7 @@ class Worker:
             return None
         return thread
 
-    def _run_lane(self, place: Place, *, is_probe: bool = False) -> None:
+    def _run_lane(self, place: Place, probe: datetime | None) -> None:
         number = place.supply.carrier.id
         lane = Lane(
             self._core,
@@ -384,8 +383,8 @@ class Worker:
             pause = 0.0 if place.supply.claimed_count else EMPTY_PAUSE
             if place.is_crowded_out:
                 pause = CROWDED_PAUSE
-                if is_probe:
-                    self._put_back_probe(number)
+                if probe is not None:
+                    self._put_back_probe(number, probe)
         except OutboxUnavailable as error:
             logger.warning("A delivery lane ended, its database being away: %s", error)
             pause = DATABASE_PAUSE
@@ -472,14 +471,16 @@ class Worker:
         with self._core.database.read() as connection:
             return breaker.is_paused(connection, number)
 
-    def _take_probe(self, number: int) -> bool:
+    def _take_probe(self, number: int) -> datetime | None:
         with self._core.database.write() as connection:
             return breaker.take_probe(connection, number, self._core.now())
 
-    def _put_back_probe(self, number: int) -> None:
+    def _put_back_probe(self, number: int, probe: datetime) -> None:
         """Have a failing connection tried soon, as nothing was tried now."""
         again_at = self._core.now() + timedelta(seconds=CROWDED_PAUSE)
-        act = partial(breaker.put_back_probe, connection_id=number, again_at=again_at)
+        act = partial(
+            breaker.put_back_probe, connection_id=number, reserved=probe, again_at=again_at
+        )
         self._crew.errand(lambda: self._patience(act))
 
     # --- the heartbeat --------------------------------------------------------------------------

@@ -104,11 +104,11 @@ def is_paused(connection: sa.Connection, connection_id: int) -> bool:
     return state is BreakerState.PAUSED
 
 
-def take_probe(connection: sa.Connection, connection_id: int, now: datetime) -> bool:
-    """Reserve the one try that a failing connection gets; ``False``: another worker has it.
+def take_probe(connection: sa.Connection, connection_id: int, now: datetime) -> datetime | None:
+    """Reserve the one try that a failing connection gets; ``None``: another worker has it.
 
     The next try is put off as if this one had failed already, so that a worker that dies with it
-    blocks nothing for long.
+    blocks nothing for long; returned is until when.
     """
     row = connection.execute(
         sa.select(ConnectionHealth.failures, ConnectionHealth.retry_at).where(
@@ -116,32 +116,33 @@ def take_probe(connection: sa.Connection, connection_id: int, now: datetime) -> 
         )
     ).first()
     if row is None:
-        return False
+        return None
     failures, retry_at = row
     if retry_at is not None and retry_at > now:
-        return False
+        return None
     unchanged = (
         ConnectionHealth.retry_at.is_(None)
         if retry_at is None
         else ConnectionHealth.retry_at == retry_at
     )
-    return _write(
-        connection,
-        connection_id,
-        {"retry_at": retry.next_probe(now, max(failures, 1))},
-        unchanged,
-    )
+    until = retry.next_probe(now, max(failures, 1))
+    return until if _write(connection, connection_id, {"retry_at": until}, unchanged) else None
 
 
-def put_back_probe(connection: sa.Connection, connection_id: int, again_at: datetime) -> None:
-    """Allow the try again that somebody reserved and could not make."""
+def put_back_probe(
+    connection: sa.Connection, connection_id: int, reserved: datetime, again_at: datetime
+) -> None:
+    """Allow the try again that could not be made, unless a failure was noted meanwhile.
+
+    :param reserved: what :func:`take_probe` returned.
+    """
     connection.execute(
         sa.update(ConnectionHealth)
         .where(
             ConnectionHealth.connection_id == connection_id,
             ConnectionHealth.failures > 0,
             ConnectionHealth.breaker != BreakerState.PAUSED,
-            ConnectionHealth.retry_at > again_at,
+            ConnectionHealth.retry_at == reserved,
         )
         .values(retry_at=again_at)
         .execution_options(synchronize_session=False)

@@ -273,7 +273,7 @@ def test_a_probe_is_taken_by_one_worker_alone(each_bench: Bench) -> None:
     def probe() -> None:
         start.wait()
         with bench.core.database.write() as connection:
-            took.append(breaker.take_probe(connection, row.id, bench.clock()))
+            took.append(breaker.take_probe(connection, row.id, bench.clock()) is not None)
 
     threads = [threading.Thread(target=probe) for _ in range(4)]
     for thread in threads:
@@ -284,6 +284,27 @@ def test_a_probe_is_taken_by_one_worker_alone(each_bench: Bench) -> None:
     assert sorted(took) == [False, False, False, True]
     with bench.core.database.read() as connection:
         assert breaker.ready(connection, bench.clock()) == []
+
+
+@pytest.mark.parametrize("fails_meanwhile", [False, True])
+def test_a_try_that_could_not_be_made_is_put_back_unless_another_one_failed(
+    each_bench: Bench, fails_meanwhile: bool
+) -> None:
+    bench = each_bench
+    row = a_connection(health={"failures": 1})
+    add(bench.engine, row)
+    soon = bench.clock() + timedelta(seconds=1)
+    with bench.core.database.write() as connection:
+        reserved = breaker.take_probe(connection, row.id, bench.clock())
+        assert reserved is not None
+        if fails_meanwhile:
+            trouble = Trouble(stage="connect", reason="It is gone.")
+            _, retry_at = breaker.note_failure(connection, row.id, trouble, bench.clock())
+            assert retry_at > reserved
+
+        breaker.put_back_probe(connection, row.id, reserved, soon)
+
+    assert bench.health(row.id).retry_at == (retry_at if fails_meanwhile else soon)
 
 
 def test_failures_at_the_same_moment_all_count_and_one_of_them_is_the_fifth(
