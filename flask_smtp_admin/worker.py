@@ -120,6 +120,7 @@ class Worker:
         self._sweeps_at = float("-inf")
         self._has_swept = False
         self._alone = False
+        self._ends_at = float("inf")
         self._reply_seconds: float | None = None
 
     # --- being run ------------------------------------------------------------------------------
@@ -225,7 +226,8 @@ class Worker:
         return self._sent_count
 
     def _drain_until(self, seconds: float | None) -> None:
-        ends = None if seconds is None else time.monotonic() + seconds
+        if seconds is not None:
+            self._ends_at = time.monotonic() + seconds
         self._clock.look()
         while not self._stopped.is_set():
             if not self._start_lanes() and not self._busy():
@@ -234,8 +236,12 @@ class Worker:
                 self._tidy_sessions()
                 self._sweep_again()
                 self.bell.wait(0.5)
-            if ends is not None and time.monotonic() > ends:
+            if time.monotonic() > self._ends_at:
                 self._stopped.set()
+
+    def _is_to_stop(self) -> bool:
+        """Tell whether a lane has to end, which in this thread nobody else can tell it meanwhile."""
+        return self._stopped.is_set() or (self._alone and time.monotonic() > self._ends_at)
 
     def _finish(self, heartbeat: threading.Thread | None) -> None:
         """Wait for the messages in hand, and leave everything tidy for others."""
@@ -375,7 +381,7 @@ class Worker:
             patience=self._patience,
             rack=self._rack,
             worker=self._presence.name,
-            stopping=self._stopped.is_set,
+            stopping=self._is_to_stop,
         )
         pause = 0.0
         try:

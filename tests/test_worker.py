@@ -238,6 +238,15 @@ def test_threads_of_several_workers_deliver_each_message_once(
     assert set(bench.statuses()) == {"sent"}
 
 
+def test_who_delivers_alone_begins_nothing_after_its_time(bench: Bench, catchall: CatchAll) -> None:
+    """The end of a process waits for it."""
+    bench.connection(catchall)
+    for _ in range(3):
+        bench.send()
+    assert bench.worker().drain_alone(seconds=0) == 0
+    assert bench.statuses() == ["queued"] * 3
+
+
 # ---------------------------------------------------------------- several sessions, several workers
 
 

@@ -10,6 +10,7 @@ import logging
 import re
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 from flask_smtp_admin.errors import ConfigurationError, DeliveryRefused
 from flask_smtp_admin.smtp import (
@@ -108,14 +109,18 @@ class DriverSession(Session):
         except Exception as error:
             logger.exception("A driver raised an exception.")
             reply = _reply(451, f"The driver raised {type(error).__name__}: {error}")
+            # Whoever it talked to may have the message, as when only the answer was lost.
+            return self._outcome(envelope, reply, False, uncertain=True)
         return self._outcome(envelope, reply, False)
 
     def _said_by_host(self, envelope: Envelope) -> str:
         # The host's code blocks, for as long as it likes.
         return str(self._waiter.aside(lambda: self._deliver(envelope, self.endpoint)))
 
-    def _outcome(self, envelope: Envelope, reply: Reply, abandoned: bool) -> Transaction:
-        verdict = judge(Stage.BODY, reply)
+    def _outcome(
+        self, envelope: Envelope, reply: Reply, abandoned: bool, *, uncertain: bool = False
+    ) -> Transaction:
+        verdict = replace(judge(Stage.BODY, reply), uncertain=uncertain)
         seconds = time.monotonic() - self._began
         self._said = (Line(round(seconds * 1000), "S", str(reply), Stage.BODY),)
         return Transaction(

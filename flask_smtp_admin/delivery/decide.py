@@ -75,10 +75,10 @@ def decide(
             due_at=None,
             counted=True,
             accepted=False,
-            blames=verdict,
+            blames=_blamed(transaction),
             verdict=verdict,
-            reason="The link broke when the whole message had been handed over. It may have "
-            "arrived; it is held because it must not be sent twice.",
+            reason="The whole message had been handed over, and no usable answer came back. It may "
+            "have arrived; it is held because it must not be sent twice.",
             recipients=(),
             given_up=(),
         )
@@ -125,7 +125,8 @@ def _message_may_be_the_cause(transaction: Transaction) -> bool:
 def _blamed(transaction: Transaction) -> Verdict | None:
     """Return the verdict that speaks of the connection: the message's, or a recipient's quota."""
     verdict = transaction.verdict
-    if verdict.scope is Scope.CONNECTION or verdict.uncertain:
+    # A driver's exception says nothing of the link: there is none that broke.
+    if verdict.scope is Scope.CONNECTION or (verdict.uncertain and verdict.reconnect):
         return verdict
     quotas = (result.verdict for result in transaction.recipients if result.verdict.quota)
     return next(quotas, None)

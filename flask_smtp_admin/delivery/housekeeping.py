@@ -7,8 +7,9 @@ had no connection, and having failover looked at. Must not know SMTP.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
+from itertools import count
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
@@ -27,6 +28,9 @@ from .lease import Clockwork
 CRASHES_TO_QUARANTINE = 3
 REST_AFTER_CRASH = timedelta(minutes=1)
 """A message that may be what stops the workers lets the others go first."""
+APART_AFTER_CRASH = timedelta(seconds=30)
+"""So much later comes each of several that were in flight in the same two crashes. One of them may be
+what stops the workers: side by side again, all would be put into quarantine with it."""
 BATCH = 500
 REMEMBER_HOLDS = timedelta(hours=1)
 REMEMBER_ORPHANS = timedelta(days=1)
@@ -90,6 +94,7 @@ def rescue(core: Core, *, held: Held = NOTHING, clockwork: Clockwork | None = No
             .with_for_update(skip_locked=True)
         ).all()
         marks = _marks(connection, [row.id for row in rows])
+        turns = count()
         taken = [
             row
             for row in rows
@@ -99,7 +104,7 @@ def rescue(core: Core, *, held: Held = NOTHING, clockwork: Clockwork | None = No
                 or _is_lone(marks[row.id])
                 or _could_renew(row.lease_until, signs, clockwork)
             )
-            and _take_back(connection, row, marks.get(row.id), now)
+            and _take_back(connection, row, marks.get(row.id), now, turns)
         ]
         holds.forget(connection, ended_before - REMEMBER_HOLDS)
         _forget_orphans(connection, now)
@@ -174,8 +179,10 @@ def _forget_orphans(connection: sa.Connection, now: datetime) -> None:
         )
 
 
-def _take_back(connection: sa.Connection, row: Any, mark: Any, now: datetime) -> bool:
-    status, values = (Status.QUEUED, {}) if mark is None else _after_crash(row, mark, now)
+def _take_back(
+    connection: sa.Connection, row: Any, mark: Any, now: datetime, turns: Iterator[int]
+) -> bool:
+    status, values = (Status.QUEUED, {}) if mark is None else _after_crash(row, mark, now, turns)
     mine = move(
         connection,
         status,
@@ -189,7 +196,9 @@ def _take_back(connection: sa.Connection, row: Any, mark: Any, now: datetime) ->
     return bool(mine)
 
 
-def _after_crash(row: Any, mark: Any, now: datetime) -> tuple[Status, dict[str, object]]:
+def _after_crash(
+    row: Any, mark: Any, now: datetime, turns: Iterator[int]
+) -> tuple[Status, dict[str, object]]:
     crashes = row.crash_count + 1
     values: dict[str, object] = {
         "crash_count": crashes,
@@ -205,7 +214,7 @@ def _after_crash(row: Any, mark: Any, now: datetime) -> tuple[Status, dict[str, 
         )
         return Status.HELD, values
     if crashes > 1:
-        values["due_at"] = now + REST_AFTER_CRASH
+        values["due_at"] = now + REST_AFTER_CRASH + next(turns) * APART_AFTER_CRASH
     return Status.QUEUED, values
 
 

@@ -6,44 +6,92 @@ Owns the wait for what a worker that is gone had in hand. Must not know who read
 from __future__ import annotations
 
 import math
+import signal
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
 
 from ..core import Core
 from ..worker import Worker
 
 LOOK_EVERY = 0.5
 """Seconds."""
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+class _Ending:
+    """What SIGTERM and Ctrl-C do: the first has the messages in hand finished, the second ends at once."""
+
+    def __init__(self) -> None:
+        self.is_asked = False
+        self._worker: Worker | None = None
+
+    def concerns(self, worker: Worker) -> Worker:
+        """Have this worker be stopped, from now on."""
+        self._worker = worker
+        return worker
+
+    @contextmanager
+    def on_signals(self) -> Iterator[None]:
+        """Catch the signals while the block lasts; only a main thread can."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        self._before = {number: signal.signal(number, self._end) for number in SIGNALS}
+        try:
+            yield
+        finally:
+            self._restore()
+
+    def _end(self, number: int, frame: FrameType | None) -> None:
+        self.is_asked = True
+        self._restore()
+        if self._worker is not None:
+            self._worker.stop()
+
+    def _restore(self) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
 
 
 def deliver_due(core: Core, *, sessions: int | None, say: Callable[[str], object]) -> int:
     """Deliver what is due, and then what a worker that is gone had in hand.
 
+    SIGTERM and Ctrl-C let it finish the messages in hand and release the rest.
+
     :param sessions: SMTP sessions at most; ``None`` is ``SMTP_ADMIN_SESSIONS``.
     :param say: is told why it takes longer, in a sentence.
     :returns: how many messages their servers accepted.
+    :raises OutboxUnavailable: the database is away.
     """
-    worker = Worker(core, kind="burst", sessions=sessions)
-    worker.sweep()
-    sent = worker.drain()
-    if not worker.has_left():
-        return sent
-    seconds = worker.pace.doubt
-    say(
-        "A worker had messages in hand and has not been heard of. It may have been cut off from the "
-        f"database just now: in {math.ceil(seconds)} s they are taken back, if it stays so."
-    )
-    last = Worker(core, kind="burst", sessions=sessions, clockwork=worker.clockwork)
-    take_back_what_is_left(last)
-    return sent + last.drain()
+    ending = _Ending()
+    with ending.on_signals():
+        worker = ending.concerns(Worker(core, kind="burst", sessions=sessions))
+        worker.sweep()
+        sent = worker.drain()
+        if ending.is_asked or not worker.has_left():
+            return sent
+        seconds = worker.pace.doubt
+        say(
+            "A worker had messages in hand and has not been heard of. It may have been cut off from "
+            f"the database just now: in {math.ceil(seconds)} s they are taken back, if it stays so."
+        )
+        last = Worker(core, kind="burst", sessions=sessions, clockwork=worker.clockwork)
+        take_back_what_is_left(ending.concerns(last), until_asked=lambda: ending.is_asked)
+        return sent + last.drain()
 
 
-def take_back_what_is_left(worker: Worker) -> None:
+def take_back_what_is_left(
+    worker: Worker, *, until_asked: Callable[[], bool] = lambda: False
+) -> None:
     """Sweep until nothing is left of workers that are gone, but no longer than it takes to be certain.
 
+    :param until_asked: tells that it is to end earlier.
     :raises OutboxUnavailable: the database is away.
     """
     until = time.monotonic() + worker.pace.doubt + LOOK_EVERY
-    while worker.has_left() and time.monotonic() < until:
+    while worker.has_left() and time.monotonic() < until and not until_asked():
         time.sleep(LOOK_EVERY)
         worker.sweep()

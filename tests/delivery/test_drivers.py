@@ -67,6 +67,19 @@ def test_a_refusal_and_an_exception_of_a_driver_mean_never_and_later(
     assert "the disk is full" in str(bench.message(broken).last_reply)
 
 
+def test_what_a_driver_may_have_handed_over_goes_only_once_if_that_is_asked_for(
+    bench: Bench, catchall: CatchAll, tmp_path: Path
+) -> None:
+    register_file_driver(tmp_path)
+    by_file(bench, catchall)
+    number = bench.send("broken@example.org", at_most_once=True)
+    refused = bench.send("nosuch@example.org", at_most_once=True)
+    bench.work()
+    assert bench.message(number).status == "held"
+    assert "It may have arrived" in str(bench.message(number).reason)
+    assert bench.message(refused).status == "failed"
+
+
 @pytest.mark.parametrize("words", ["nul \0", "half a letter \udc00", "two\nlines"])
 def test_words_that_no_database_takes_cost_no_message(
     each_bench: Bench, catchall: CatchAll, words: str

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from datetime import timedelta
+from itertools import pairwise
 
 import pytest
 
@@ -118,6 +119,29 @@ def test_a_message_that_crashed_twice_lets_others_go_first(bench: Bench) -> None
         housekeeping.sweep(bench.core)
 
     assert bench.message(number).due_at > bench.clock() + timedelta(seconds=30)
+
+
+def test_who_was_in_flight_beside_what_stops_the_workers_is_not_quarantined_with_it(
+    each_bench: Bench, main: int
+) -> None:
+    bench = each_bench
+    numbers = [bench.send() for _ in range(4)]
+    poison = numbers[2]
+    for _ in range(2):
+        die_with(bench, main, *numbers)
+        bench.clock.forward(minutes=2)
+        housekeeping.sweep(bench.core)
+
+    times = sorted(bench.message(number).due_at for number in numbers)
+    apart = [later - sooner for sooner, later in pairwise(times)]
+    assert apart == [housekeeping.APART_AFTER_CRASH] * 3
+
+    bench.clock.forward(seconds=(bench.message(poison).due_at - bench.clock()).total_seconds())
+    die_with(bench, main, poison)
+    bench.clock.forward(minutes=2)
+    housekeeping.sweep(bench.core)
+    assert bench.message(poison).status == "held"
+    assert "held" not in [bench.message(number).status for number in numbers if number != poison]
 
 
 def test_a_lease_that_was_renewed_meanwhile_is_left_alone(bench: Bench) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -11,6 +13,7 @@ from flask_smtp_admin.dispatch.burst import deliver_due
 from tests.delivery.bench import BRISK, Bench, a_bench
 from tests.delivery.test_housekeeping import die_with
 from tests.servers.catchall import CatchAll
+from tests.servers.scripted import Peer, ScriptedServer, Step
 
 
 @pytest.fixture
@@ -50,3 +53,27 @@ def test_a_burst_does_not_wait_for_messages_that_others_deliver(
     assert deliver_due(bench.core, sessions=None, say=said.append) == 0
     assert bench.statuses() == ["sending"]
     assert not said
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_has_the_message_in_hand_finished_and_the_rest_released(
+    bench: Bench, number: signal.Signals
+) -> None:
+    with ScriptedServer() as server:
+
+        def ask_to_end(peer: Peer) -> None:
+            os.kill(os.getpid(), number)
+            peer.say("250 2.0.0 taken")
+
+        server.on(Step.DOT, None, ask_to_end)
+        connection = bench.connection(server, max_sessions=1)
+        for _ in range(20):
+            bench.send()
+        before = signal.getsignal(number)
+        sent = deliver_due(bench.core, sessions=1, say=pytest.fail)
+
+    assert signal.getsignal(number) is before
+    assert bench.statuses().count("sent") == sent == len(server.accepted) + 1
+    assert 2 <= sent < 20
+    assert bench.statuses().count("queued") == 20 - sent, "nothing is left under a lease"
+    assert bench.health(connection).failures == 0
