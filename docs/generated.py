@@ -101,7 +101,7 @@ FIELD_MEANINGS = {
     "limit_per_minute": "messages a minute at most",
     "limit_per_hour": "messages an hour at most",
     "limit_per_day": "messages a day at most",
-    "max_sessions": "sessions that a worker has at once",
+    "max_sessions": "sessions that all workers together have at once",
     "messages_per_session": "messages that one session carries",
     "max_attempts": "tries of a message; unset: `SMTP_ADMIN_MAX_ATTEMPTS`",
 }

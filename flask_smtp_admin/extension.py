@@ -170,8 +170,8 @@ class SMTPAdmin:
         :param automated: whether it is automated mail, which waits ``SMTP_ADMIN_AUTOMATED_DELAY``
             seconds. Default: what its ``Auto-Submitted`` header says (RFC 3834).
         :param sensitive: its body is removed as soon as the message is final.
-        :param at_most_once: hold it, instead of sending it again, when a worker died in the one
-            moment in which it cannot be known whether the server took it.
+        :param at_most_once: hold it, instead of sending it again, when a worker dies or the link
+            breaks in the one moment in which it cannot be known whether the server took it.
         :param idempotency_key: 1 to 200 characters; a second ``send`` with the same key returns
             the first message and stores nothing.
         :raises MessageError: the message has no recipients or no sender, a bad header or address,

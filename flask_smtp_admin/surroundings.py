@@ -23,7 +23,7 @@ def read(session: Session, core: Core, dispatch: str) -> Surroundings:
 
     :param dispatch: who delivers, as the application resolved it.
     """
-    now = core.now()
+    now = core.database_time(session.connection())  # as for workers
     alive = session.scalar(
         sa.select(Worker.id)
         .where(Worker.seen_at >= now - ALIVE_WITHIN, Worker.stopped_at.is_(None))
@@ -41,7 +41,8 @@ def read(session: Session, core: Core, dispatch: str) -> Surroundings:
 
 def known(session: Session, core: Core) -> Known:
     """Read what a search is read against: the connections, and what keeps their messages."""
-    around = Surroundings(core.now(), core.config.zone, _connections(session))
+    now = core.database_time(session.connection())
+    around = Surroundings(now, core.config.zone, _connections(session))
     connections = around.connections or {}
     return Known(
         now=around.now,

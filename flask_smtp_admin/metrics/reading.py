@@ -42,8 +42,9 @@ def read(core: Core, dispatch: str) -> Snapshot:
 
     :raises OutboxUnavailable: the database cannot be reached.
     """
-    now = core.now()
     with core.database.session() as session:
+        # By which workers report themselves, whatever the time on this machine.
+        now = core.database_time(session.connection())
         return Snapshot(taken_at=now, dispatch=dispatch, **_facts(session, core, now))
 
 

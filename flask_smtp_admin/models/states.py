@@ -37,13 +37,16 @@ TRANSITIONS: dict[Status, frozenset[Status]] = {
     Status.SENDING: frozenset(
         {Status.QUEUED, Status.HELD, Status.SENT, Status.PARTIAL, Status.FAILED}
     ),
-    Status.HELD: frozenset({Status.QUEUED, Status.PARTIAL, Status.FAILED, Status.DELETED}),
+    Status.HELD: frozenset(
+        {Status.QUEUED, Status.SENDING, Status.PARTIAL, Status.FAILED, Status.DELETED}
+    ),
     Status.SENT: frozenset(),
     Status.PARTIAL: frozenset({Status.QUEUED}),
     Status.FAILED: frozenset({Status.QUEUED, Status.DELETED}),
     Status.DELETED: frozenset(),
 }
-"""Which state may follow which. A person may put a failed message back into the queue."""
+"""Which state may follow which. A person may put a failed message back into the queue. Nobody takes a
+held one to send it; a worker that was given up too early may say what came of it."""
 
 FINAL = frozenset({Status.SENT, Status.PARTIAL, Status.FAILED, Status.DELETED})
 """States that no worker leaves by itself."""

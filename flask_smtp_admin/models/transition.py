@@ -82,6 +82,12 @@ def settle(connection: Runs, rows: Sequence[Mapping[str, Any]]) -> int:
     return _SETTLE.run(connection, [{"sending": Status.SENDING, **row} for row in rows])
 
 
+_TAKEN_FROM = {
+    f"state_{number}": state
+    for number, state in enumerate(sorted(TRANSITIONS))
+    if Status.SENDING in TRANSITIONS[state]
+}
+
 _TAKE_AGAIN = Bulk(
     sa.update(Message)
     .where(
@@ -90,7 +96,7 @@ _TAKE_AGAIN = Bulk(
         sa.or_(
             *(
                 Message.status == sa.bindparam(name, type_=Message.status.type)
-                for name in ("queued", "held")
+                for name in _TAKEN_FROM
             )
         ),
     )
@@ -101,10 +107,10 @@ _TAKE_AGAIN = Bulk(
 def take_again(connection: Runs, number: int, token: str) -> bool:
     """Put a message under the lease again from which a sweep took it, to write what came of it.
 
-    ``False``: somebody has touched it since; it stays as it is.
+    ``False``: somebody has tried or deleted it since; it stays as it is.
     """
-    states = {"queued": Status.QUEUED, "held": Status.HELD, "sending": Status.SENDING}
-    return bool(_TAKE_AGAIN.run(connection, [{"message": number, "token": token, **states}]))
+    row = {"message": number, "token": token, "sending": Status.SENDING, **_TAKEN_FROM}
+    return bool(_TAKE_AGAIN.run(connection, [row]))
 
 
 def _taking(which: sa.ColumnElement[bool]) -> Bulk:

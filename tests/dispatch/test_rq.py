@@ -257,6 +257,26 @@ def test_the_job_rings_the_worker_of_its_process(
     assert list(client.scan_iter("rq:job:*")) == [], "nothing is kept"
 
 
+@pytest.mark.parametrize("is_stock", [False, True], ids=["warm", "stock"])
+def test_a_job_allows_the_next_ring_before_it_looks_for_messages(
+    rq_stage: Stage, client: redis.Redis, monkeypatch: pytest.MonkeyPatch, is_stock: bool
+) -> None:
+    """Whoever commits after the look would otherwise ring in vain."""
+    rq_stage.send()
+    key = wake_key(rq_stage.core.config)
+    assert client.get(key) is not None
+    found: list[bytes | None] = []
+
+    def look(*_: object) -> None:
+        found.append(client.get(key))
+
+    monkeypatch.setattr(jobs, "_warm", [] if is_stock else [look])
+    monkeypatch.setattr(jobs, "_drain_once", look)
+    with rq_stage.app.app_context():
+        jobs.drain()
+    assert found == [None]
+
+
 def test_a_forged_job_runs_nothing(
     rq_stage: Stage, client: redis.Redis, answered: list[int], tmp_path: Path
 ) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
-from flask_smtp_admin import metrics
+from flask_smtp_admin import metrics, surroundings
 from flask_smtp_admin.config import Config
 from flask_smtp_admin.core import Core
 from flask_smtp_admin.crypto import KeyRing
@@ -55,6 +57,22 @@ def a_worker(**fields: Any) -> Worker:
         "swept_at": later(seconds=-20),
     }
     return Worker(**{**values, **fields})
+
+
+def test_it_goes_by_the_clock_of_the_database_as_workers_do(engine: sa.Engine) -> None:
+    """A web server whose clock is two minutes ahead would take every worker for dead."""
+
+    class Behind(Database):
+        def skew(self, connection: object) -> timedelta:
+            return timedelta(minutes=-2)
+
+    rows.add(engine, a_worker(seen_at=later(minutes=-2, seconds=-5)))
+    core = replace(core_on(engine), database=Behind(lambda: engine))
+    snapshot = reading.read(core, "rq")
+    assert snapshot.taken_at == later(minutes=-2)
+    assert [worker.id for worker in snapshot.workers] == ["w1"]
+    with core.database.session() as session:
+        assert surroundings.read(session, core, "rq").worker_alive
 
 
 def well(**health: Any) -> Any:

@@ -488,6 +488,33 @@ def test_the_deadline_ends_the_usefulness_of_a_session() -> None:
         session.abort()
 
 
+def test_the_deadline_ends_a_message_that_takes_too_long() -> None:
+    now = [0.0]
+
+    def dawdle(peer: Peer) -> None:
+        now[0] += 150.0
+        peer.say("250 2.1.0 ok")
+
+    with ScriptedServer() as server:
+        server.on(Step.MAIL, dawdle)
+        session = Session(patient(server, session_deadline=100.0), lambda: now[0])
+        session.open()
+        result = session.send(envelope())
+        assert not result.accepted
+        assert not result.usable
+        assert not server.accepted
+
+
+def test_a_reply_of_more_than_64_kib_is_given_up() -> None:
+    lines = b"250-" + b"x" * 400 + b"\r\n"
+    with ScriptedServer() as server:
+        server.on(Step.MAIL, write(lines * 200 + b"250 2.1.0 ok\r\n"))
+        result = opened(server).send(envelope())
+        assert not result.accepted
+        assert not result.usable
+        assert not server.accepted
+
+
 def test_an_unopened_session_cannot_send() -> None:
     with ScriptedServer() as server, pytest.raises(RuntimeError):
         Session(patient(server)).send(envelope())
