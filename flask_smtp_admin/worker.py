@@ -77,7 +77,8 @@ class Bell:
 class Worker:
     """Delivers what is due, for one application.
 
-    :param kind: ``rq``, ``embedded``, ``inline``, ``burst`` or ``none``, for the overview.
+    :param kind: ``rq``, ``worker`` (without Redis), ``embedded``, ``inline`` or ``burst``, for the
+        overview.
     :param sessions: SMTP sessions at most, over all connections.
     :param pace: how long leases last and how often it sweeps. Default: :data:`PACE`.
     :param clockwork: what an earlier worker of this process has seen of the clock. Default: nothing.

@@ -17,8 +17,8 @@ from .group import current_state, smtp_admin_cli
 def worker_command(burst: bool, sessions: int | None) -> None:
     """Deliver messages until it is told to end (SIGTERM, Ctrl-C).
 
-    With SMTP_ADMIN_REDIS_URL it is woken over RQ; without, it looks every few seconds. It can be
-    started as often as you like: no message is taken by two.
+    With SMTP_ADMIN_REDIS_URL it is woken over RQ; without, it looks every 15 seconds, and when one
+    is due. It can be started as often as you like: no message is taken by two.
     """
     # Imported here, as they would cost every start of an application.
     from ..dispatch import burst as bursting  # noqa: PLC0415

@@ -13,7 +13,7 @@ from ..errors import SecretUnreadable, SMTPAdminError
 from ..models import Connection
 from ..signals import Event
 from ..smtp import Endpoint, Stage
-from . import breaker
+from . import breaker, facts
 from .breaker import Trouble
 from .record import Carrier
 
@@ -56,17 +56,17 @@ def _note_unusable(core: Core, row: Connection, error: SMTPAdminError) -> None:
     with core.database.write() as connection:
         opened, retry_at = breaker.note_failure(connection, row.id, trouble, now)
     if opened:
-        core.publish(
-            Event(
-                code="connection_failed",
-                occurred_at=now,
-                connection=row.caption,
-                host=row.host,
-                port=row.port,
-                ssl=row.encryption.value != "none",
-                requires_auth=row.use_auth,
-                stage=trouble.stage,
-                reply=trouble.reason,
-                next_attempt_at=retry_at,
-            )
+        event = Event(
+            code="connection_failed",
+            occurred_at=now,
+            connection=row.caption,
+            host=row.host,
+            port=row.port,
+            ssl=row.encryption.value != "none",
+            requires_auth=row.use_auth,
+            stage=trouble.stage,
+            reply=trouble.reason,
+            next_attempt_at=retry_at,
         )
+        facts.log(event)
+        core.publish(event)

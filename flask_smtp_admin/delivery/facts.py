@@ -5,6 +5,7 @@ Owns the step from a decision to the events. Must not know who listens.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Any
@@ -15,6 +16,24 @@ from .breaker import Trouble
 from .claim import Claimed
 from .decide import Decision, RecipientOutcome
 from .record import Carrier, Report
+
+logger = logging.getLogger(__name__)
+
+
+def log(event: Event) -> None:
+    """Write into the worker's log that a connection failed or works again; of messages, nothing.
+
+    Whoever looks there first would find a worker that has started and does nothing.
+    """
+    if event.code == "connection_failed":
+        logger.warning(
+            "The connection %r cannot be used (%s). Its messages wait; it is tried again at %s.",
+            event.connection,
+            " ".join((event.reply or "").split()),
+            event.next_attempt_at,
+        )
+    elif event.code == "connection_recovered":
+        logger.warning("The connection %r works again.", event.connection)
 
 
 def of_attempt(

@@ -20,7 +20,7 @@ from ..core import Core
 from ..errors import OutboxUnavailable
 from ..signals import Event
 from ..smtp import Transaction
-from . import claim, housekeeping
+from . import claim, facts, housekeeping
 from .claim import Claimed
 from .crew import Crew
 from .decide import Decision, decide
@@ -258,6 +258,8 @@ class Lane:
 
     def _tell(self, events: Sequence[Event]) -> None:
         """Let the host's receivers know; they may take their time, which is this lane's alone."""
+        for event in events:
+            facts.log(event)
         heard = [event for event in events if self._core.hears(event.code)]
         if heard:
             self._crew.aside(lambda: self._publish(heard))

@@ -164,7 +164,8 @@ def run(state: State, *, sessions: int | None = None) -> None:
 @contextmanager
 def delivering(state: State, *, sessions: int | None = None) -> Iterator[Worker]:
     """Run a worker in a thread while the block lasts."""
-    worker = Worker(state.core, kind=state.dispatch, sessions=sessions)
+    kind = "rq" if state.core.config.redis_url else "worker"
+    worker = Worker(state.core, kind=kind, sessions=sessions)
     thread = threading.Thread(target=worker.run, name="smtp-admin-worker")
     with _spared():
         thread.start()

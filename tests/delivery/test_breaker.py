@@ -263,6 +263,24 @@ def test_a_retry_by_a_person_tries_a_broken_connection_at_once(
     assert bench.work() == 1
 
 
+def test_the_log_of_the_worker_tells_that_a_connection_fails_and_works_again(
+    bench: Bench, catchall: CatchAll, caplog: pytest.LogCaptureFixture
+) -> None:
+    number = bench.connection(catchall)
+    bench.change(Connection, Connection.id == number, port=free_port())
+    bench.send()
+    for _ in range(5):
+        bench.work()
+        bench.clock.forward(minutes=11)
+    [said] = [record.message for record in caplog.records if "cannot be used" in record.message]
+    assert "'Main'" in said
+    assert "Its messages wait" in said
+
+    bench.change(Connection, Connection.id == number, port=catchall.port)
+    bench.work()
+    assert "The connection 'Main' works again." in caplog.text
+
+
 def test_a_probe_is_taken_by_one_worker_alone(each_bench: Bench) -> None:
     bench = each_bench
     row = a_connection(health={"failures": 6, "breaker": BreakerState.OPEN})

@@ -265,7 +265,7 @@ def test_a_job_allows_the_next_ring_before_it_looks_for_messages(
     rq_stage.send()
     key = wake_key(rq_stage.core.config)
     assert client.get(key) is not None
-    found: list[bytes | None] = []
+    found: list[object] = []
 
     def look(*_: object) -> None:
         found.append(client.get(key))
