@@ -5,7 +5,7 @@ Owns everything about a connection that is neither delivery nor a page. Must not
 
 from __future__ import annotations
 
-from .breaker import Began, note_success
+from .breaker import Began, event_of, note_success
 from .defaults import from_mail_settings
 from .drivers import DRIVERS, Deliver, register, session_for
 from .health import (
@@ -59,6 +59,7 @@ __all__ = [
     "enable",
     "endpoint_of",
     "ensure_first",
+    "event_of",
     "from_mail_settings",
     "move",
     "note_success",

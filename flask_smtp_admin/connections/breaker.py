@@ -1,19 +1,20 @@
 """Closing a connection's breaker, whoever found that the connection works.
 
-Owns what a success writes to a connection's health; a worker's message and a person's test count
-the same. Must not know how a failure counts: that is for delivery, which meets failures.
+Owns what a success writes to a connection's health, and what the host is told of that; a worker's
+message and a person's test count the same. Must not know how a failure counts: that is for delivery, which meets failures.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
 from flask_smtp_admin import retry
-from flask_smtp_admin.models import BreakerState, ConnectionHealth
+from flask_smtp_admin.models import BreakerState, Connection, ConnectionHealth, Encryption
+from flask_smtp_admin.signals import Event
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,23 @@ def note_success(
         return Noted(works=True, recovered=False)
     connection.execute(sa.update(ConnectionHealth).where(of_it).values(last_ok_at=now))
     return Noted(works=False, recovered=False)
+
+
+def event_of(code: str, connection: Connection, now: datetime, **more: Any) -> Event:
+    """Return an event about a stored connection.
+
+    :param more: further fields of the event.
+    """
+    return Event(
+        code=code,
+        occurred_at=now,
+        connection=connection.caption,
+        host=connection.host,
+        port=connection.port,
+        ssl=connection.encryption is not Encryption.NONE,
+        requires_auth=connection.use_auth,
+        **more,
+    )
 
 
 def _is_paused_for_a_limit(now: datetime) -> sa.ColumnElement[bool]:

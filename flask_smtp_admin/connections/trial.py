@@ -16,11 +16,10 @@ import sqlalchemy as sa
 from flask_smtp_admin import wording
 from flask_smtp_admin.core import Core
 from flask_smtp_admin.models import Connection, ConnectionHealth
-from flask_smtp_admin.signals import Event
 from flask_smtp_admin.smtp import Draft, Endpoint, Envelope, ProbeReport, Step, freeze
 from flask_smtp_admin.smtp.probe import probe
 
-from .breaker import note_success
+from .breaker import event_of, note_success
 from .drivers import probe_driver
 from .health import stored_password
 
@@ -158,7 +157,7 @@ def record(core: Core, connection: Connection, report: ProbeReport) -> None:
     if report.ok:
         core.ring()
     if recovered:
-        core.publish(_recovered(connection, now))
+        core.publish(event_of("connection_recovered", connection, now))
 
 
 def _failure(report: ProbeReport, now: datetime) -> dict[str, Any]:
@@ -171,15 +170,3 @@ def _failure(report: ProbeReport, now: datetime) -> dict[str, Any]:
         "last_reason": verdict.summary if verdict else report.summary,
         "last_advice": verdict.advice if verdict else None,
     }
-
-
-def _recovered(connection: Connection, now: datetime) -> Event:
-    return Event(
-        code="connection_recovered",
-        occurred_at=now,
-        connection=connection.caption,
-        host=connection.host,
-        port=connection.port,
-        ssl=connection.encryption.value != "none",
-        requires_auth=connection.use_auth,
-    )

@@ -11,7 +11,6 @@ from .. import connections
 from ..core import Core
 from ..errors import SecretUnreadable, SMTPAdminError
 from ..models import Connection
-from ..signals import Event
 from ..smtp import Endpoint, Stage
 from . import breaker, facts
 from .breaker import Trouble
@@ -56,14 +55,10 @@ def _note_unusable(core: Core, row: Connection, error: SMTPAdminError) -> None:
     with core.database.write() as connection:
         opened, retry_at = breaker.note_failure(connection, row.id, trouble, now)
     if opened:
-        event = Event(
-            code="connection_failed",
-            occurred_at=now,
-            connection=row.caption,
-            host=row.host,
-            port=row.port,
-            ssl=row.encryption.value != "none",
-            requires_auth=row.use_auth,
+        event = connections.event_of(
+            "connection_failed",
+            row,
+            now,
             stage=trouble.stage,
             reply=trouble.reason,
             next_attempt_at=retry_at,

@@ -19,11 +19,7 @@ route("/health", "health", "health_show", action=PROBE)
 route("/brand.css", "rendering", "brand", action=OPEN)
 
 route("/connections/", "connections", "connections_list", action="view")
-route(
-    *("/connections/new", "connections", "connections_new"),
-    action="configure",
-    methods=GET_POST,
-)
+route("/connections/new", "connections", "connections_new", action="configure", methods=GET_POST)
 _ONE = "/connections/<int:connection_id>"
 route(f"{_ONE}/", "connections", "connections_edit", action="configure", methods=GET_POST)
 route(f"{_ONE}/enable", "connections", "connections_enable", action="configure", methods=POST)
