@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from flask_smtp_admin import smtp
+
 ROOT = Path(__file__).parent.parent
 LOCKS = sorted((ROOT / "requirements").glob("*.txt"))
 
@@ -34,6 +36,14 @@ def test_the_wheel_holds_every_file_of_the_package_and_nothing_else(tmp_path: Pa
         pytest.skip("this is not a git checkout")
     assert "flask_smtp_admin/py.typed" in shipped
     assert shipped == {name for name in tracked.stdout.splitlines() if (ROOT / name).exists()}
+
+
+def test_every_name_of_the_protocol_is_there() -> None:
+    """They are looked up late, so that nobody else would notice one that is missing."""
+    for name in smtp.__all__:
+        assert getattr(smtp, name) is not None
+    with pytest.raises(AttributeError):
+        smtp.nobody  # type: ignore[attr-defined]  # noqa: B018
 
 
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda path: path.name)
