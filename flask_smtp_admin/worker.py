@@ -121,6 +121,7 @@ class Worker:
         self._sweeps_at = float("-inf")
         self._has_swept = False
         self._alone = False
+        self._is_asked_to_end = False
         self._ends_at = float("inf")
         self._reply_seconds: float | None = None
 
@@ -139,6 +140,13 @@ class Worker:
         """Ask :meth:`run` to end after the messages in hand."""
         self._stopped.set()
         self.bell.ring()
+
+    def end_soon(self) -> None:
+        """Ask :meth:`drain` the same, from a signal handler.
+
+        It takes no lock, which the code that the signal has interrupted may have.
+        """
+        self._is_asked_to_end = True
 
     def sweep(self) -> None:
         """Take back messages of workers that are gone, give up expired ones, route the rest."""
@@ -230,7 +238,7 @@ class Worker:
         if seconds is not None:
             self._ends_at = time.monotonic() + seconds
         self._clock.look()
-        while not self._stopped.is_set():
+        while not self._is_to_stop():
             if not self._start_lanes() and not self._busy():
                 return
             if not self._alone:
@@ -241,8 +249,12 @@ class Worker:
                 self._stopped.set()
 
     def _is_to_stop(self) -> bool:
-        """Tell whether a lane has to end, which in this thread nobody else can tell it meanwhile."""
-        return self._stopped.is_set() or (self._alone and time.monotonic() > self._ends_at)
+        """Tell whether a lane begins nothing more.
+
+        One that runs in the drain's own thread looks at the time itself: nobody else can meanwhile.
+        """
+        is_late = self._alone and time.monotonic() > self._ends_at
+        return self._stopped.is_set() or self._is_asked_to_end or is_late
 
     def _finish(self, heartbeat: threading.Thread | None) -> None:
         """Wait for the messages in hand, and leave everything tidy for others."""

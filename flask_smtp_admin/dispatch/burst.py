@@ -6,54 +6,36 @@ Owns the wait for what a worker that is gone had in hand. Must not know who read
 from __future__ import annotations
 
 import math
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from types import FrameType
+from collections.abc import Callable
 
 from ..core import Core
 from ..worker import Worker
+from .ending import Ending
 
 LOOK_EVERY = 0.5
 """Seconds."""
-SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
-class _Ending:
-    """What SIGTERM and Ctrl-C do: the first has the messages in hand finished, the second ends at once."""
+class _Ending(Ending):
+    """The first signal has the messages in hand finished, the second ends at once."""
 
     def __init__(self) -> None:
-        self.is_asked = False
+        super().__init__()
         self._worker: Worker | None = None
 
     def concerns(self, worker: Worker) -> Worker:
-        """Have this worker be stopped, from now on."""
+        """Have this worker end, from now on; at once, if the signal has come already."""
         self._worker = worker
+        if self.is_asked:
+            worker.end_soon()
         return worker
 
-    @contextmanager
-    def on_signals(self) -> Iterator[None]:
-        """Catch the signals while the block lasts; only a main thread can."""
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-        self._before = {number: signal.signal(number, self._end) for number in SIGNALS}
-        try:
-            yield
-        finally:
-            self._restore()
-
-    def _end(self, number: int, frame: FrameType | None) -> None:
-        self.is_asked = True
-        self._restore()
+    def act(self) -> None:
+        """Let the worker end."""
+        self.restore()
         if self._worker is not None:
-            self._worker.stop()
-
-    def _restore(self) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
+            self._worker.end_soon()
 
 
 def deliver_due(core: Core, *, sessions: int | None, say: Callable[[str], object]) -> int:

@@ -11,8 +11,7 @@ import logging
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from types import FrameType
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import redis
@@ -25,6 +24,7 @@ from rq.worker import WorkerStatus
 from ..core import State
 from ..worker import Worker
 from . import jobs, redis_client
+from .ending import SIGNALS, Ending
 from .rq_bell import JOB, make_queue
 
 logger = logging.getLogger(__name__)
@@ -104,33 +104,21 @@ class WarmWorker(SimpleWorker):
             raise StopRequested
 
 
-class _Ending:
-    """What SIGTERM and SIGINT do: the first ends in order, the second at once."""
+class _Ending(Ending):
+    """The first signal ends in order, the second at once."""
 
     def __init__(self) -> None:
-        self.is_asked = False
+        super().__init__()
         self.rq_worker: WarmWorker | None = None
 
-    @contextmanager
-    def on_signals(self) -> Iterator[None]:
-        """Catch the signals while the block lasts; it ends with them."""
-        before = {number: signal.signal(number, self._end) for number in _SIGNALS}
-        try:
-            yield
-        except StopRequested:
-            pass
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+    def act(self) -> None:
+        """Have RQ's worker end.
 
-    def _end(self, number: int, frame: FrameType | None) -> None:
-        self.is_asked = True
+        :raises StopRequested: there is none, or it has nothing in hand.
+        """
         if self.rq_worker is None:
             raise StopRequested
         self.rq_worker.end_soon()
-
-
-_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 @contextmanager
@@ -143,7 +131,7 @@ def _spared() -> Iterator[None]:
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:
         yield
     finally:
@@ -153,7 +141,11 @@ def _spared() -> Iterator[None]:
 def run(state: State, *, sessions: int | None = None) -> None:
     """Work until SIGTERM or SIGINT; then finish the messages in hand and release the rest."""
     ending = _Ending()
-    with delivering(state, sessions=sessions) as worker, ending.on_signals():
+    with (
+        delivering(state, sessions=sessions) as worker,
+        suppress(StopRequested),
+        ending.on_signals(),
+    ):
         if state.core.config.redis_url:
             with jobs.answered_by(worker.bell.ring):
                 _listen(state, ending)

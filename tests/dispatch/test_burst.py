@@ -77,3 +77,19 @@ def test_a_signal_has_the_message_in_hand_finished_and_the_rest_released(
     assert 2 <= sent < 20
     assert bench.statuses().count("queued") == 20 - sent, "nothing is left under a lease"
     assert bench.health(connection).failures == 0
+
+
+def test_a_signal_between_two_looks_begins_nothing_more(bench: Bench, catchall: CatchAll) -> None:
+    connection = bench.connection(catchall)
+    flies = bench.send()
+    die_with(bench, connection, flies)
+    bench.clock.forward(seconds=46)
+
+    def ask_to_end(reason: str) -> None:
+        assert "taken back" in reason
+        bench.send()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    assert deliver_due(bench.core, sessions=None, say=ask_to_end) == 0
+    assert bench.statuses() == ["sending", "queued"]
+    assert not catchall.messages
