@@ -6,6 +6,7 @@ Owns the start signal and the collection of what they tell. Must not know what t
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -16,6 +17,8 @@ from pathlib import Path
 from typing import IO, Any, TypeAlias
 
 ROOT = Path(__file__).parents[1]
+# An installed package has its bytecode beside it: a start that compiles it anew is nobody's.
+_ENVIRONMENT = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
 Told: TypeAlias = dict[str, Any]
 """What a contender tells; ``began`` and ``ended`` by the clock that all processes share."""
 Once: TypeAlias = Callable[[], Told]
@@ -82,6 +85,7 @@ def _started(name: str, arguments: Sequence[Mapping[str, Any]]) -> Iterator[list
             process = subprocess.Popen(
                 [sys.executable, "-m", f"benchmarks.contenders.{name}", json.dumps(argument)],
                 cwd=ROOT,
+                env=_ENVIRONMENT,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=complaints,

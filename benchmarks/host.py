@@ -17,12 +17,13 @@ from flask_mail import Message
 from benchmarks.message import HTML, RECIPIENT, SENDER, TEXT, subject
 from flask_smtp_admin import SMTPAdmin
 from flask_smtp_admin.core import EXTENSION_KEY, Core, State
-from flask_smtp_admin.delivery import claim
+from flask_smtp_admin.delivery import carriers, claim, claim_in_one
 from flask_smtp_admin.models import Connection
 from flask_smtp_admin.worker import Worker
 
 SECRET_KEY = "0d1d8a6c3a5f4b6f9a7e1c2b3d4e5f60"
 MESSAGES_PER_SESSION = 10_000
+LEASE = timedelta(minutes=1)
 
 
 def make_app(database: str, **config: Any) -> tuple[Flask, SMTPAdmin]:
@@ -65,18 +66,43 @@ def limit_sessions(core: Core, sessions: int) -> None:
         connection.execute(sa.update(Connection).values(max_sessions=sessions))
 
 
-def claim_some(core: Core, connection_id: int, limit: int, now: datetime) -> int:
-    """Claim messages that are due at ``now``, and return how many there were."""
-    with core.database.write() as connection:
-        claimed = claim.claim(
-            connection,
-            connection_id,
-            limit=limit,
-            token=str(uuid.uuid4()),
-            now=now,
-            lease_until=now + timedelta(minutes=1),
-        )
-    return len(claimed)
+class Claimer:
+    """Claims from a connection as the lanes of a worker do: on PostgreSQL in one statement.
+
+    :raises LookupError: there is no such connection.
+    """
+
+    def __init__(self, core: Core, connection_id: int) -> None:
+        carrier = carriers.find(core, connection_id)
+        if carrier is None:
+            raise LookupError(f"No connection has the number {connection_id}.")
+        self._core, self._carrier = core, carrier
+        self._is_in_one = claim_in_one.is_possible(core.database.bare_engine.dialect)
+
+    def claim(self, limit: int, now: datetime) -> int:
+        """Claim messages that are due at ``now``, and return how many there were."""
+        token = str(uuid.uuid4())
+        with self._core.database.write_rows(single=self._is_in_one) as rows:
+            if self._is_in_one:
+                claimed = claim_in_one.claim_current(
+                    rows,
+                    self._carrier,
+                    limit=limit,
+                    token=token,
+                    since=now,
+                    now=now,
+                    lasts=LEASE,
+                )
+            else:
+                claimed = claim.claim(
+                    rows,
+                    self._carrier.id,
+                    limit=limit,
+                    token=token,
+                    now=now,
+                    lease_until=now + LEASE,
+                )
+        return len(claimed or ())
 
 
 def make_message(number: int) -> Message:

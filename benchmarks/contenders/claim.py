@@ -9,7 +9,7 @@ import time
 from datetime import timedelta
 
 from benchmarks.contenders.stage import argument, perform
-from benchmarks.host import claim_some, core_of, make_app
+from benchmarks.host import Claimer, core_of, make_app
 from tests.rows import NOW
 
 LIMIT = 50
@@ -19,15 +19,17 @@ WARM_UP = 2
 
 def main() -> None:
     given = argument()
-    cores = [core_of(make_app(database)[0]) for database in given["databases"]]
-    milliseconds: list[list[float]] = [[] for _ in cores]
+    claimers = [
+        Claimer(core_of(make_app(database)[0]), CONNECTION_ID) for database in given["databases"]
+    ]
+    milliseconds: list[list[float]] = [[] for _ in claimers]
     now = NOW + timedelta(days=365)  # later than whatever the filling made
 
     def work() -> int:
         for _ in range(WARM_UP + given["count"]):
-            for core, taken in zip(cores, milliseconds, strict=True):
+            for claimer, taken in zip(claimers, milliseconds, strict=True):
                 began = time.perf_counter()
-                found = claim_some(core, CONNECTION_ID, LIMIT, now)
+                found = claimer.claim(LIMIT, now)
                 taken.append((time.perf_counter() - began) * 1000)
                 assert found == LIMIT, f"only {found} were due"
         return int(given["count"])

@@ -7,27 +7,29 @@ claim, its commit included.
 from __future__ import annotations
 
 import time
+from datetime import datetime, timezone
 
 from benchmarks.contenders.claim import CONNECTION_ID
 from benchmarks.contenders.stage import argument, perform
-from benchmarks.host import claim_some, core_of, make_app
+from benchmarks.host import Claimer, core_of, make_app
 from flask_smtp_admin.core import utc_now
 
 LIMIT = 100
-NOBODY = 0
+LONG_AGO = datetime(1990, 1, 1, tzinfo=timezone.utc)
 
 
 def main() -> None:
     given = argument()
     core = core_of(make_app(given["database"])[0])
-    claim_some(core, NOBODY, LIMIT, utc_now())  # connected, and its statements compiled
+    claimer = Claimer(core, CONNECTION_ID)
+    claimer.claim(LIMIT, LONG_AGO)  # nothing; connected, and its statement compiled
     milliseconds: list[float] = []
 
     def work() -> int:
         count = 0
         while True:
             began = time.perf_counter()
-            found = claim_some(core, CONNECTION_ID, LIMIT, utc_now())
+            found = claimer.claim(LIMIT, utc_now())
             milliseconds.append((time.perf_counter() - began) * 1000)
             if not found:
                 return count
