@@ -151,6 +151,7 @@ class SMTPAdmin:
         automated: bool | None = None,
         sensitive: bool = False,
         at_most_once: bool = False,
+        max_attempts: int | None = None,
         idempotency_key: str | None = None,
     ) -> OutboxMessage:
         """Put a message into the outbox, from where it is delivered.
@@ -172,6 +173,8 @@ class SMTPAdmin:
         :param sensitive: its body is removed as soon as the message is final.
         :param at_most_once: hold it, instead of sending it again, when a worker dies or the link
             breaks in the one moment in which it cannot be known whether the server took it.
+        :param max_attempts: tries until it is given up, 1 to 100. Default: as many as the connection
+            has, or else ``SMTP_ADMIN_MAX_ATTEMPTS``.
         :param idempotency_key: 1 to 200 characters; a second ``send`` with the same key returns
             the first message and stores nothing.
         :raises MessageError: the message has no recipients or no sender, a bad header or address,
@@ -191,6 +194,7 @@ class SMTPAdmin:
             automated=automated,
             sensitive=sensitive,
             at_most_once=at_most_once,
+            max_attempts=max_attempts,
             idempotency_key=idempotency_key,
         )
         return mail.submit(state, message, options)
@@ -207,6 +211,7 @@ class SMTPAdmin:
         automated: bool | None = None,
         sensitive: bool = False,
         at_most_once: bool = False,
+        max_attempts: int | None = None,
     ) -> list[OutboxMessage]:
         """Put messages into the outbox in one transaction: all of them, or none.
 
@@ -230,6 +235,7 @@ class SMTPAdmin:
             automated=automated,
             sensitive=sensitive,
             at_most_once=at_most_once,
+            max_attempts=max_attempts,
         )
         return mail.submit_many(self._state(), messages, options)
 

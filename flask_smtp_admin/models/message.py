@@ -114,6 +114,7 @@ class Message(Base):
     attempts_count: Mapped[int] = mapped_column(default=0)
     """Tries that counted. Trouble of the connection spends none."""
     max_attempts: Mapped[int | None] = mapped_column(default=None)
+    """Tries until it is given up; ``None`` takes what its connection says."""
     crash_count: Mapped[int] = mapped_column(sa.SmallInteger, default=0)
     """How many workers died with this message in flight."""
     lease_token: Mapped[str | None] = mapped_column(sa.String(36), default=None)

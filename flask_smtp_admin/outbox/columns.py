@@ -16,8 +16,8 @@ from ..models import Message, RecipientStatus, Status
 GIVEN = (
     *("message_id", "idempotency_key", "connection_id", "pinned", "sender", "from_header"),
     *("subject", "subject_key", "first_recipient", "recipient_count", "size", "smtputf8"),
-    *("eight_bit", "automated", "sensitive", "at_most_once", "priority", "due_at", "expires_at"),
-    "created_at",
+    *("eight_bit", "automated", "sensitive", "at_most_once", "max_attempts", "priority", "due_at"),
+    *("expires_at", "created_at"),
 )
 ALIKE: dict[str, Any] = {"status": Status.QUEUED.value, "attempts_count": 0, "crash_count": 0}
 """What every message begins with."""

@@ -13,6 +13,8 @@ from ..models import Priority
 from ..smtp.text import has_control
 
 KEY_LENGTH = 200
+MOST_TRIES = 100
+"""Of one message, whoever sets their number."""
 FURTHEST = timedelta(days=36_525)
 """How far ahead a message may be due or expire: a hundred years."""
 
@@ -32,6 +34,7 @@ class SendOptions:
     automated: bool | None = None
     sensitive: bool = False
     at_most_once: bool = False
+    max_attempts: int | None = None
     idempotency_key: str | None = None
 
     def __post_init__(self) -> None:
@@ -42,6 +45,8 @@ class SendOptions:
             raise MessageError("Give either delay or send_at, not both.")
         for name in ("send_at", "expires_at"):
             _check_time(name, getattr(self, name))
+        if self.max_attempts is not None:
+            _check_tries(self.max_attempts)
         if self.idempotency_key is not None:
             _check_key(self.idempotency_key)
         if self._delay() < timedelta():
@@ -97,6 +102,14 @@ def _check_reach(name: str, value: datetime | None, now: datetime) -> None:
         raise MessageError(
             f"{name} leads to {value.isoformat()}, which is more than a hundred years away; give an "
             f"earlier time.{hint}"
+        )
+
+
+def _check_tries(number: object) -> None:
+    if isinstance(number, bool) or not isinstance(number, int) or not 1 <= number <= MOST_TRIES:
+        raise MessageError(
+            f"max_attempts is {number!r}; it must be a whole number from 1 to {MOST_TRIES}, or None "
+            "for as many as the connection has."
         )
 
 

@@ -54,6 +54,7 @@ def new(core: Core, message: FrozenMessage, options: SendOptions, now: datetime)
         "eight_bit": message.eight_bit,
         "sensitive": options.sensitive,
         "at_most_once": options.at_most_once,
+        "max_attempts": options.max_attempts,
         "priority": Priority.BY_NAME[options.priority],
         "expires_at": options.expires_at,
         "created_at": now,

@@ -117,6 +117,21 @@ def test_attempts_are_used_up_and_every_recipient_is_given_up(
     assert all(event.final and event.next_attempt_at is None for event in final)
 
 
+def test_a_message_may_have_a_number_of_tries_of_its_own(bench: Bench, catchall: CatchAll) -> None:
+    bench.connection(catchall, max_attempts=2)
+    catchall.answer_content("451 4.3.0 try again")
+    hasty, patient = bench.send(max_attempts=1), bench.send(max_attempts=3)
+
+    for _ in range(3):
+        bench.work()
+        bench.clock.forward(minutes=10)
+
+    for number, tries in ((hasty, 1), (patient, 3)):
+        message = bench.message(number)
+        assert (message.status, message.attempts_count) == ("failed", tries)
+    assert {event.max_attempts for event in bench.told("final_delivery_failed")} == {1, 3}
+
+
 def test_a_refused_message_fails_at_once_and_the_connection_is_not_blamed(
     bench: Bench, catchall: CatchAll
 ) -> None:
