@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import click
 
+from flask_smtp_admin import metrics
+from flask_smtp_admin.core import State
+
 from .group import current_state, smtp_admin_cli
+
+OF_OTHER_TIMES = frozenset({"no_worker", "idle", "failed_today"})
+"""What a burst need not be told: that no worker runs after it, and what was given up before."""
 
 
 @smtp_admin_cli.command("worker")
@@ -28,6 +34,7 @@ def worker_command(burst: bool, sessions: int | None) -> None:
     if burst:
         sent = bursting.deliver_due(state.core, sessions=sessions, say=click.echo)
         click.echo(f"{sent} message{'' if sent == 1 else 's'} accepted by their servers.")
+        _tell_what_is_left(state)
         return
     if state.core.config.redis_url:
         click.echo(
@@ -37,3 +44,20 @@ def worker_command(burst: bool, sessions: int | None) -> None:
         click.echo("Looking for messages; no Redis is configured. Ctrl-C ends it.")
     rq_worker.run(state, sessions=sessions)
     click.echo("Stopped; nothing is left half done.")
+
+
+def _tell_what_is_left(state: State) -> None:
+    """Say what a burst has left, and why: nobody looks after it until the next one."""
+    snapshot = metrics.take(state.core, state.dispatch)
+    left = {
+        "due now": snapshot.due,
+        "waiting for later": snapshot.waiting,
+        "being sent": snapshot.sending,
+        "held": snapshot.held,
+    }
+    if not any(left.values()):
+        return
+    click.echo(f"Left: {', '.join(f'{what} {count}' for what, count in left.items() if count)}.")
+    for one in (*snapshot.problems, *snapshot.notes):
+        if one.code not in OF_OTHER_TIMES:
+            click.echo(one.text)
