@@ -123,11 +123,13 @@ class Language:
     """The words of one list.
 
     :param statuses: what ``status:`` takes, each with the states that it stands for.
+    :param synonyms: what it takes besides, and nobody is told of: other names of the same.
     """
 
     table: Listed
     words: Mapping[str, Word]
     statuses: Mapping[str, tuple[Any, ...]]
+    synonyms: Mapping[str, str] = field(default_factory=dict)
 
     def status_criterion(self, statuses: Iterable[Any]) -> Criterion:
         """Return the condition that a row is in one of the states."""
@@ -197,7 +199,8 @@ def _spelled(names: Iterable[str]) -> str:
 
 
 def _status(value: str, language: Language) -> tuple[Any, ...]:
-    found = language.statuses.get(value.casefold().replace("-", " ").replace("_", " "))
+    name = value.casefold().replace("-", " ").replace("_", " ")
+    found = language.statuses.get(language.synonyms.get(name, name))
     if found is None:
         names = listed(term("status", name) for name in language.statuses)
         raise NotUnderstood(f"“{value}” is no status. There are {names}.")

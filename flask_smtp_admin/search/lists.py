@@ -92,6 +92,8 @@ MESSAGES = Language(
         "deleted": (Status.DELETED,),
         "unsent": (Status.QUEUED, Status.SENDING, Status.HELD, Status.FAILED, Status.PARTIAL),
     },
+    # The name that the database, the signals and the docs have for it.
+    synonyms={"queued": "waiting"},
 )
 
 ATTEMPTS = Language(

@@ -54,6 +54,10 @@ def test_several_states_add_up() -> None:
     assert Status.QUEUED in read("status:unsent").statuses
 
 
+def test_a_state_has_the_name_of_the_page_and_that_of_the_database() -> None:
+    assert read("status:queued").statuses == read("status:waiting").statuses == (Status.QUEUED,)
+
+
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
