@@ -10,13 +10,14 @@ import base64
 import contextlib
 import datetime as dt
 import hmac
+import re
 import socket
 import ssl
 import struct
 import threading
 from collections import defaultdict, deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -58,11 +59,22 @@ class Gone(Exception):
 
 @dataclass(frozen=True)
 class Accepted:
-    """A message that the server took: it said 2xx to the dot, or would have."""
+    """A message that the server took: it said 2xx to the dot, or would have.
+
+    :param is_told: whether the client was told so, or the reply was lost.
+    """
 
     sender: str
     recipients: tuple[str, ...]
     content: bytes
+    is_told: bool = True
+
+    @property
+    def message_id(self) -> str:
+        """What the Message-ID header says, with its angle brackets."""
+        found = re.search(rb"(?im)^message-id: *(<[^>]+>)", self.content)
+        assert found, "a message without a Message-ID"
+        return found[1].decode()
 
 
 class Peer:
@@ -73,6 +85,8 @@ class Peer:
         self.server = server
         self.buffer = b""
         self.encrypted = False
+        self.offered: Accepted | None = None
+        """What the client has just ended with its dot."""
 
     def say(self, text: str) -> None:
         """Write one reply; ``\\n`` in *text* makes further lines as they stand."""
@@ -114,6 +128,17 @@ def say(text: str) -> Behaviour:
 def write(data: bytes) -> Behaviour:
     """Write *data* as it is and go on."""
     return lambda peer: peer.raw(data)
+
+
+def taking(behaviour: Behaviour) -> Behaviour:
+    """Take the message that the dot ends, and then misbehave instead of saying so."""
+
+    def take(peer: Peer) -> None:
+        assert peer.offered is not None, "only at the dot there is a message to be taken"
+        peer.server.take(replace(peer.offered, is_told=False))
+        behaviour(peer)
+
+    return take
 
 
 def close(peer: Peer) -> None:
@@ -330,6 +355,11 @@ class ScriptedServer:
             self._socks.discard(sock)
             peer.sock.close()
 
+    def take(self, message: Accepted) -> None:
+        """Put a message into the journal."""
+        with self._lock:
+            self.accepted.append(message)
+
     # ------------------------------------------------------------- the protocol
 
     def _meet(self, step: Step, peer: Peer, honest: Callable[[], None]) -> None:
@@ -442,11 +472,11 @@ class ScriptedServer:
         if content is None:
             return _Envelope()
         took = Accepted(envelope.sender or "", tuple(envelope.recipients), content)
+        peer.offered = took
         said: list[str] = []
         self._meet(Step.DOT, peer, lambda: said.append("250 2.0.0 taken"))
         if said and took.recipients:
-            with self._lock:
-                self.accepted.append(took)
+            self.take(took)
             peer.say(said[0])
         elif said:
             peer.say("554 5.5.1 no valid recipients")
