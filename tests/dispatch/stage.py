@@ -106,12 +106,12 @@ class Stage:
 
     # --- sending --------------------------------------------------------------------------------
 
-    def send(self, count: int = 1) -> None:
+    def send(self, count: int = 1, *, at_most_once: bool = False) -> None:
         """Send from this process."""
         with self.app.app_context():
             for number in range(count):
                 message = Message(f"No {number}", recipients=["ann@example.org"], body="Hello.")
-                mail.submit(self._state(), message, SendOptions())
+                mail.submit(self._state(), message, SendOptions(at_most_once=at_most_once))
 
     # --- processes ------------------------------------------------------------------------------
 
