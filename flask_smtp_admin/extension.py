@@ -26,6 +26,7 @@ from .core import EXTENSION_KEY, Core, State
 from .crypto import KeyRing
 from .dispatch import Bells, resolve
 from .errors import ConfigurationError, NotInitializedError
+from .late import importing
 from .outbox import OutboxMessage, SendOptions
 from .placement import Placement, inside
 from .settling import Settling
@@ -87,7 +88,8 @@ class SMTPAdmin:
         self._states.add(state)
 
         def first_use(link: sa.Connection | None) -> None:
-            from . import connections  # noqa: PLC0415  (not before they are needed, as the pages)
+            with importing():  # not before they are needed, as the pages
+                from . import connections  # noqa: PLC0415
 
             connections.ensure_first(state.core, app.config, within=link)
 
@@ -249,7 +251,8 @@ class SMTPAdmin:
             own ``db.session`` has flushed writes.
         :raises ConfigurationError: no safe key to encrypt the password with is configured.
         """
-        from . import connections  # noqa: PLC0415
+        with importing():
+            from . import connections  # noqa: PLC0415
 
         return connections.create(self._state().core, fields)
 
@@ -258,8 +261,9 @@ class SMTPAdmin:
 
         The function gets an envelope (``sender``, ``recipients``, ``content``) and the settings of
         the connection (``host``, ``port``, ``username``, ``password``), and returns the words to
-        be logged. It raises :class:`~flask_smtp_admin.errors.DeliveryRefused` for a refusal; any
-        other exception has the message tried again later.
+        be logged. It raises :class:`~flask_smtp_admin.errors.DeliveryRefused` for a refusal; after
+        any other exception nobody knows whether it arrived: it is tried again later, or held if it
+        must not go twice.
 
         .. code-block:: python
 
@@ -274,7 +278,8 @@ class SMTPAdmin:
         :raises ConfigurationError: the name is ``smtp``, or not made of lower-case letters, digits,
             hyphens and underscores.
         """
-        from . import connections  # noqa: PLC0415
+        with importing():
+            from . import connections  # noqa: PLC0415
 
         def decorate(function: DeliverT) -> DeliverT:
             connections.register(name, function, label)

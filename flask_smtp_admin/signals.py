@@ -126,6 +126,7 @@ def publish(app: object, event: Event) -> None:
     for receiver in signal.receivers_for(app):
         try:
             receiver(app, event=event)
-        except Exception:
-            # Host code must not be able to stop delivery, whatever it does.
+        except (Exception, SystemExit):
+            # Host code must not be able to stop delivery, whatever it does; sys.exit() included,
+            # which would end the thread that has the messages of all connections in hand.
             logger.exception("A receiver of the signal %s raised an exception.", event.code)

@@ -11,6 +11,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -34,6 +35,7 @@ from .delivery.supplies import Supplies
 from .delivery.supply import Handed, Place
 from .errors import OutboxUnavailable
 from .models import ConnectionHealth, Message, Status, is_queued
+from .signals import Event
 from .smtp import Session
 
 logger = logging.getLogger(__name__)
@@ -52,6 +54,10 @@ CROWDED_PAUSE = 1.0
 """Seconds to leave a connection alone whose sessions are all with other workers."""
 STUCK_AFTER = 10.0
 """Seconds that one message may take before the one behind it in its lane is left to other lanes."""
+LOOK_FOR_ENDED = 1.0
+"""Seconds between two looks at which sessions have ended, when all of them are being ended."""
+LOOK_FOR_ROOM = 0.25
+"""Seconds until it is looked again whether there is room for a connection that has no lane."""
 
 LONE_LEASE = timedelta(minutes=15)
 """The lease of a worker without a heartbeat, which claims one message at a time: time enough for a
@@ -124,11 +130,16 @@ class Worker:
         self._is_asked_to_end = False
         self._ends_at = float("inf")
         self._reply_seconds: float | None = None
+        self._has_crew = False
+        self._crowded_out = 0
+        # For what is told in the worker's own thread, which must not wait for who hears of it.
+        self._telling_aside = replace(core, publish=self._publish_aside)
 
     # --- being run ------------------------------------------------------------------------------
 
     def run(self) -> None:
         """Deliver until :meth:`stop`; then finish the messages in hand and release the rest."""
+        self._has_crew = True
         heartbeat = self._start_thread(self._beat, "smtp-admin-heartbeat")
         try:
             while not self._stopped.is_set():
@@ -150,7 +161,9 @@ class Worker:
 
     def sweep(self) -> None:
         """Take back messages of workers that are gone, give up expired ones, route the rest."""
-        housekeeping.sweep(self._core, held=self._leases.messages(), clockwork=self.clockwork)
+        housekeeping.sweep(
+            self._telling_aside, held=self._leases.messages(), clockwork=self.clockwork
+        )
         self._has_swept = True
         # What was left of it is found as soon as it is certain.
         soon = self.pace.doubt if self.clockwork.is_new else self.pace.sweep_every
@@ -208,6 +221,7 @@ class Worker:
         :param seconds: stop claiming after so many seconds.
         :raises OutboxUnavailable: the database is away.
         """
+        self._has_crew = True
         heartbeat = self._start_thread(self._beat, "smtp-admin-heartbeat")
         try:
             self._drain_until(seconds)
@@ -239,7 +253,9 @@ class Worker:
             self._ends_at = time.monotonic() + seconds
         self._clock.look()
         while not self._is_to_stop():
-            if not self._start_lanes() and not self._busy():
+            # Asked before: a lane that ends after the look may have given something back.
+            was_busy = self._busy()
+            if not self._start_lanes() and not was_busy:
                 return
             if not self._alone:
                 self._tidy_sessions()
@@ -260,10 +276,13 @@ class Worker:
         """Wait for the messages in hand, and leave everything tidy for others."""
         self._stopped.set()
         # A message in hand may take long; nobody has to wait for what is idle meanwhile.
-        self._close_all_sessions()
-        self._crew.join()
+        self._end_sessions(self._rack.shut())
+        while not self._crew.join(LOOK_FOR_ENDED):
+            self._leave_to_others()
         self._ended.set()
-        self._close_all_sessions()
+        self._end_sessions(self._rack.shut())
+        self._crew.join()
+        self._leave_to_others()
         if heartbeat is not None:
             heartbeat.join(DATABASE_PAUSE)
         try:
@@ -280,7 +299,6 @@ class Worker:
         self._tidy_sessions()
         try:
             if time.monotonic() >= self._sweeps_at:
-                self._clock.look()
                 self._sweep_if_it_can()
             # What becomes due between the two looks must be seen by one of them.
             now = self._core.now()
@@ -300,7 +318,6 @@ class Worker:
         Under a load that never ends, one drain follows another, and each is new to the clock.
         """
         if self._has_swept and time.monotonic() >= self._sweeps_at:
-            self._clock.look()
             self._sweep_if_it_can()
 
     def _sweep_if_it_can(self) -> None:
@@ -315,7 +332,13 @@ class Worker:
     def _start_lanes(self, now: datetime | None = None) -> int:
         """Start lanes for every connection that may be used and has something due."""
         due = self._due_counts(self._sessions * MESSAGES_A_LANE, now)
-        return sum(self._start_lanes_of(number, count) for number, count in due.items() if count)
+        with self._lock:
+            first = sorted((number for number in due if due[number]), key=self._active.__getitem__)
+        self._crowded_out = 0
+        started = sum(self._start_lanes_of(number, due[number]) for number in first)
+        if self._crowded_out:
+            self._supplies.make_room(self._crowded_out)
+        return started
 
     def _due_counts(self, enough: int, now: datetime | None = None) -> dict[int, int]:
         now = now or self._core.now()
@@ -327,16 +350,18 @@ class Worker:
             }
 
     def _start_lanes_of(self, number: int, due: int) -> int:
-        carrier = carriers.find(self._core, number, self._reply_seconds)
+        carrier = carriers.find(self._telling_aside, number, self._reply_seconds)
         if carrier is None:
             return 0
         self._end_sessions(self._rack.outdated(number, carrier.endpoint))
         with self._lock:
             active, total = self._active[number], self._active.total()
-        # A lane may be kept by a slow server, so it is not counted on for what is due now.
+        # A lane may be kept by a slow server, so it is not counted on for what is due now. Nor does
+        # it keep others: a server that is silent for ten minutes is nothing to other connections.
         wanted = min(carrier.max_sessions - active, -(-due // MESSAGES_A_LANE))
-        free = min(wanted, self._sessions - total)
+        free = min(wanted, self._sessions - total + self._supplies.stuck_in_all(STUCK_AFTER))
         if free <= 0:
+            self._crowded_out += int(wanted > 0 and not active)
             return 0
         if self._is_suspect(number):
             # One that waits for a slow server says nothing of whether that takes another message. But
@@ -363,6 +388,13 @@ class Worker:
         with self._lock:
             self._active[carrier.id] -= 1
         return False
+
+    def _publish_aside(self, event: Event) -> None:
+        """Let the host's receivers know, without waiting for them where there is a crew."""
+        tell = partial(self._core.publish, event)
+        aside = self._has_crew and self._core.hears(event.code)
+        if not (aside and self._start_in_crew(lambda: self._crew.aside(tell))):
+            tell()
 
     def _start_in_crew(self, act: Callable[[], None]) -> bool:
         try:
@@ -402,8 +434,8 @@ class Worker:
             pause = 0.0 if place.supply.claimed_count else EMPTY_PAUSE
             if place.is_crowded_out:
                 pause = CROWDED_PAUSE
-                if probe is not None:
-                    self._put_back_probe(number, probe)
+            if probe is not None and not lane.has_tried:
+                self._put_back_probe(number, probe)
         except OutboxUnavailable as error:
             logger.warning("A delivery lane ended, its database being away: %s", error)
             pause = DATABASE_PAUSE
@@ -478,6 +510,8 @@ class Worker:
         due_at = self.next_due_at(looked_at)
         if due_at is not None:
             waits.append((due_at - self._core.now()).total_seconds())
+        if self._crowded_out:
+            waits.append(LOOK_FOR_ROOM)
         with self._lock:
             waits += [until - now for until in self._rests_until.values() if until > now]
         return max(0.05, min(waits))
@@ -557,8 +591,16 @@ class Worker:
 
     def _renew_hold(self, number: int) -> None:
         with self._core.database.write() as connection:
-            until = self._core.database_time(connection) + self._leases.lasts
-            self._seats.renew(connection, number, until)
+            now = self._core.database_time(connection)
+            surplus = self._seats.renew(connection, number, now=now, until=now + self._leases.lasts)
+        if surplus:
+            logger.warning(
+                "The hold on the sessions of connection %d had ended, and others have them: %d too "
+                "many.",
+                number,
+                surplus,
+            )
+            self._supplies.give_up_lanes(number, surplus)
 
     def _free_those_behind_a_slow_one(self) -> None:
         """Let others have what waits behind messages that a server takes its time over."""

@@ -37,13 +37,14 @@ def list_command() -> None:
     with core.database.session() as session:
         found = session.scalars(sa.select(Connection).order_by(*connections.ORDER)).all()
         waiting = connections.waiting_counts(session, found)
+        now = core.database_time(session.connection())
     if not found:
         click.echo("No connection yet. Add one: flask smtp-admin connections add --help")
     for connection in found:
         health = connections.describe(
             connection,
             waiting=waiting[connection.id],
-            now=core.now(),
+            now=now,
             zone=core.config.zone,
             keys=core.keys,
         )

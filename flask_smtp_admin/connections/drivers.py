@@ -34,8 +34,8 @@ logger = logging.getLogger(__name__)
 Deliver = Callable[[Envelope, Endpoint], str]
 """What a host writes: it hands the message over, and returns the words to be logged.
 
-It raises :class:`~flask_smtp_admin.errors.DeliveryRefused` when the other side says no; any other
-exception means "not now".
+It raises :class:`~flask_smtp_admin.errors.DeliveryRefused` when the other side says no; after any
+other exception nobody knows whether it arrived.
 """
 
 DRIVERS: dict[str, str] = {"smtp": "SMTP"}
@@ -106,7 +106,7 @@ class DriverSession(Session):
             reply = _reply(250, self._said_by_host(envelope))
         except DeliveryRefused as refusal:
             reply = _reply(refusal.code, str(refusal))
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             logger.exception("A driver raised an exception.")
             reply = _reply(451, f"The driver raised {type(error).__name__}: {error}")
             # Whoever it talked to may have the message, as when only the answer was lost.

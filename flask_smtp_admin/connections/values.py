@@ -9,6 +9,7 @@ import re
 from datetime import datetime
 
 from flask_smtp_admin.errors import BadAddress
+from flask_smtp_admin.late import importing
 from flask_smtp_admin.smtp.mailaddress import read_spec
 from flask_smtp_admin.smtp.text import has_control
 
@@ -61,7 +62,8 @@ def certificate_objection(text: str, now: datetime | None) -> str:
         return "This holds a private key, which belongs on the server alone. Paste the certificate."
     if len(text) > _MAX_CERTIFICATE:
         return "This is longer than 64 KiB. Paste only the certificate of your authority or server."
-    from cryptography import x509  # noqa: PLC0415  (it costs every start of an application)
+    with importing():  # it costs every start of an application
+        from cryptography import x509  # noqa: PLC0415
 
     try:
         certificates = x509.load_pem_x509_certificates(text.encode("utf-8"))

@@ -43,7 +43,8 @@ def _hurried(endpoint: Endpoint, patience: float) -> Endpoint:
         endpoint,
         connect_timeout=min(endpoint.connect_timeout, patience),
         reply_timeout=min(endpoint.reply_timeout, patience),
-        session_deadline=min(endpoint.session_deadline, HURRIED_SESSION),
+        # Each reply may take its time, and there are many: all of them together may not.
+        session_deadline=min(endpoint.session_deadline, HURRIED_SESSION, patience),
     )
 
 

@@ -149,12 +149,18 @@ class Crew(Generic[Wish, Answer]):
             shift.close()
             raise
 
-    def join(self) -> None:
-        """Wait until there is no lane any more."""
+    def join(self, seconds: float | None = None) -> bool:
+        """Wait until there is no lane any more.
+
+        :param seconds: at most. Default: as long as it takes.
+        :returns: whether there is none.
+        """
         with self._lock:
             thread = self._thread
-        if thread is not None:
-            thread.join()
+        if thread is None:
+            return True
+        thread.join(seconds)
+        return not thread.is_alive()
 
     # --- for lanes --------------------------------------------------------------------------------
 
@@ -227,6 +233,19 @@ class Crew(Generic[Wish, Answer]):
             return act()
         result: T = _switch(shift)
         return result
+
+    def meanwhile(self, act: Callable[[], object]) -> threading.Thread | None:
+        """Have another thread do something that blocks, and go on; ``None``: it is done already.
+
+        What is no lane waits until it is done.
+        """
+        if self._here() is not None:
+            thread = threading.Thread(target=act, name="smtp-admin-aside", daemon=True)
+            with contextlib.suppress(RuntimeError):  # the interpreter is ending
+                thread.start()
+                return thread
+        act()
+        return None
 
     def _here(self) -> _Shift[Wish] | None:
         """Return the shift if it is a lane of this crew that asks."""

@@ -50,10 +50,12 @@ def put(
         )
 
 
-def renew(connection: sa.Connection, hold_id: str, until: datetime) -> bool:
-    """Let a hold last longer; ``False``: it is not there."""
+def renew(connection: sa.Connection, hold_id: str, *, now: datetime, until: datetime) -> bool:
+    """Let a hold last longer; ``False``: it has ended, or is not there."""
     changed = connection.execute(
-        sa.update(SessionHold).where(SessionHold.id == hold_id).values(held_until=until)
+        sa.update(SessionHold)
+        .where(SessionHold.id == hold_id, SessionHold.held_until > now)
+        .values(held_until=until)
     ).rowcount
     return bool(changed)
 

@@ -239,13 +239,15 @@ class Journal:
         if done is None:
             return []
         if done.decision.blames is None:
-            if not entry.success_is_news:
+            if not (entry.success_is_news and record.still_current(connection, [carrier])):
                 return []
             began = Began(message=done.started_at, lane=entry.began_at)
             its.success_noted, recovered = note_success(connection, carrier.id, now, began)
             return [
                 facts.of_connection("connection_recovered", carrier, None, now=now, retry_at=None)
             ] * recovered
+        if not record.still_current(connection, [carrier]):
+            return []  # what the server of before says, is no trouble of the one that it leads to now
         trouble = Trouble.from_verdict(
             done.decision.blames, done.report.stage, done.report.reply, entry.began_at
         )

@@ -10,8 +10,10 @@ other lanes: see :mod:`flask_smtp_admin.delivery.journal`.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import random
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -72,6 +74,9 @@ class Lane:
         self._done_under: Lease | None = None
         self._started_at = self._began_at
         self._success_noted: datetime | None = None
+        self._teller: threading.Thread | None = None
+        self.has_tried = False
+        """Whether a message was tried, so that it is known whether the connection works."""
         self.released_count = 0
         self.sent_count = 0
 
@@ -87,10 +92,13 @@ class Lane:
                 self._conclude()
         finally:
             self._link.close()
+            # Only now: others may have its session meanwhile.
+            self._join_teller()
 
     def _deliver(self) -> None:
         going = True
-        while going and not self._stopping():
+        while going and not self._stopping() and not self._place.is_to_leave:
+            self._wait_for_receivers()
             handed = self._place.next()
             if handed is None:
                 return
@@ -132,7 +140,9 @@ class Lane:
         if not self._link.is_ready:
             # Opening may take long: what is known already must not hang on it.
             self._write()
+        self._place.waits()
         unopened = self._link.make_ready()
+        self._place.goes_on()
         self._supply.seat(self._place)
         following = self._reserve() if unopened is None else None
         written = self._write(following=handed)
@@ -154,6 +164,7 @@ class Lane:
                 then=following.message if following is not None else None,
             )
         self._place.has_outcome()
+        self.has_tried = True
         decision = self._decide(message, transaction)
         self.sent_count += int(decision.accepted)
         self._done = Done(message, self._started_at, decision, report)
@@ -196,6 +207,8 @@ class Lane:
         """Record the last message; the last lane also releases what was not offered."""
         try:
             self._link.put_back()
+            with contextlib.suppress(OutboxUnavailable):  # what it could not write, is tried again
+                self._wait_for_receivers()
         finally:
             leaving = self._supply.leave(self._place)
         try:
@@ -257,12 +270,30 @@ class Lane:
         return written
 
     def _tell(self, events: Sequence[Event]) -> None:
-        """Let the host's receivers know; they may take their time, which is this lane's alone."""
+        """Let the host's receivers know; they may take their time, which is this lane's alone.
+
+        The message that has just been marked is sent meanwhile: a lane that waited for them now would
+        have it in flight for as long, without anybody having offered it.
+        """
         for event in events:
             facts.log(event)
         heard = [event for event in events if self._core.hears(event.code)]
         if heard:
-            self._crew.aside(lambda: self._publish(heard))
+            self._join_teller()
+            self._teller = self._crew.meanwhile(lambda: self._publish(heard))
+
+    def _wait_for_receivers(self) -> None:
+        """Wait until what was told last has been heard, with no message in flight, nor an outcome."""
+        if self._teller is not None and self._teller.is_alive():
+            self._place.waits()
+            self._write()
+            self._join_teller()
+            self._place.goes_on()
+
+    def _join_teller(self) -> None:
+        teller, self._teller = self._teller, None
+        if teller is not None and teller.is_alive():
+            self._crew.aside(teller.join)
 
     def _publish(self, events: Sequence[Event]) -> None:
         for event in events:

@@ -139,9 +139,13 @@ class Rack:
             with self._lock:
                 self._ending.pop(session, None)
 
-    def close(self) -> None:
-        """End all sessions, and keep none any more."""
+    def shut(self) -> list[Session]:
+        """Keep no session any more, and take out all that are there, to be ended."""
         with self._lock:
             self._is_open = False
-        for session in self.stale(older_than=0):
+        return self.stale(older_than=0)
+
+    def close(self) -> None:
+        """Keep no session any more, and end all that are there, one after the other."""
+        for session in self.shut():
             self.end(session)

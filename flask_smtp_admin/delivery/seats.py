@@ -95,18 +95,28 @@ class Seats:
         with self._lock:
             return [number for number, held in self._held.items() if held.written]
 
-    def renew(self, connection: sa.Connection, connection_id: int, until: datetime) -> None:
-        """Let the hold on a connection's sessions last longer."""
+    def renew(
+        self, connection: sa.Connection, connection_id: int, *, now: datetime, until: datetime
+    ) -> int:
+        """Let the hold on a connection's sessions last longer.
+
+        :param now: by the clock of the database.
+        :returns: how many sessions are too many now: the hold had ended, as when this process was
+            stopped for longer, and others have taken what it had.
+        """
         with self._lock:
             hold_id = self._of(connection_id).hold_id
-        if holds.renew(connection, hold_id, until):
-            return
-        # It was taken for one of a worker that is gone, as after the clock was set.
-        if holds.lock(connection, connection_id):
-            with self._lock:
-                used = self._used(connection_id)
-            if used:
-                holds.put(connection, hold_id, connection_id, used, until)
+        if holds.renew(connection, hold_id, now=now, until=until):
+            return 0
+        if not holds.lock(connection, connection_id):
+            return 0
+        others = holds.of_others(connection, hold_id, connection_id, now)
+        with self._lock:
+            held = self._of(connection_id)
+            used, most = self._used(connection_id), held.most
+        if used:
+            holds.put(connection, hold_id, connection_id, used, until)
+        return max(0, min(used, others + used - most))
 
     def too_many(self) -> list[int]:
         """Return the connections of which the database counts sessions that are closed."""

@@ -15,6 +15,9 @@ from .record import Carrier
 from .seats import Seats
 from .supply import BATCH, Place, Supply
 
+TURN_SECONDS = 1.0
+"""What a lane has at least before it leaves in favour of another connection: each turn costs a claim."""
+
 
 class Supplies:
     """All supplies of a worker. Thread-safe."""
@@ -59,6 +62,27 @@ class Supplies:
         return sum(
             supply.stuck(seconds) for supply in self.open() if supply.carrier.id == connection_id
         )
+
+    def stuck_in_all(self, seconds: float) -> int:
+        """Return how many lanes, over all connections, have waited for so long."""
+        return sum(supply.stuck(seconds) for supply in self.open())
+
+    def make_room(self, lanes: int) -> None:
+        """Have so many lanes end that other connections need, those being counted that are about to.
+
+        They come from the connection that has most, and leave after the message in hand.
+        """
+        supplies = self.open()
+        for _ in range(lanes - sum(supply.leaving_count() for supply in supplies)):
+            fullest = max(supplies, key=Supply.staying_count, default=None)
+            if fullest is None or not fullest.ask_to_leave(1, after=TURN_SECONDS):
+                return
+
+    def give_up_lanes(self, connection_id: int, lanes: int) -> None:
+        """Have so many lanes of a connection end, whose sessions are others' now."""
+        for supply in self.open():
+            if supply.carrier.id == connection_id:
+                lanes -= supply.ask_to_leave(lanes)
 
     def open(self) -> list[Supply]:
         """Return those that lanes work from."""

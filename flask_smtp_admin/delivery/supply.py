@@ -131,6 +131,30 @@ class Supply:
         with self._lock:
             return sum(place.is_stuck(seconds) for place in self._places)
 
+    def staying_count(self) -> int:
+        """Return how many lanes there are, but for those that are about to leave."""
+        with self._lock:
+            return sum(not place.is_to_leave for place in self._places)
+
+    def leaving_count(self) -> int:
+        """Return how many lanes have been asked to leave, and are there yet."""
+        with self._lock:
+            return sum(place.is_to_leave for place in self._places)
+
+    def ask_to_leave(self, lanes: int, *, after: float = 0.0) -> int:
+        """Ask lanes to leave after the message in hand; return how many were asked.
+
+        :param after: seconds that they must have been there.
+        """
+        until = time.monotonic() - after
+        with self._lock:
+            staying = [one for one in self._places if not one.is_to_leave and one.since <= until]
+            # The soonest to leave: one that waits for its server may wait for long.
+            asked = sorted(staying, key=Place.waiting_seconds)[:lanes]
+            for place in asked:
+                place.is_to_leave = True
+            return len(asked)
+
     def take_from_the_stuck(self, seconds: float) -> list[Handed]:
         """Have lanes that wait for a slow server keep nothing else waiting.
 
@@ -379,8 +403,10 @@ class Supply:
         if wanted:
             gone = self._leases.ended_before(now)
             return bool(asking.take(connection, wanted=wanted, gone=gone, until=until)) or has_lane
-        if self._leases.is_lone:
-            self._seats.renew(connection, self.carrier.id, until)
+        if self._leases.is_lone and self._seats.renew(
+            connection, self.carrier.id, now=now, until=until
+        ):
+            return False  # the session is another worker's by now
         return has_lane
 
     def _lacks_room(self) -> bool:
@@ -410,13 +436,16 @@ class Place:
 
     def __init__(self, supply: Supply) -> None:
         self.supply = supply
+        self.since = time.monotonic()
+        self.is_to_leave = False
+        """Whether another connection, or another worker, needs the room."""
         self.is_admitted = False
         self.has_session = False
         """Whether a session is, or was, this lane's."""
         self.is_crowded_out = False
         """Whether other workers have all the sessions that the connection may have."""
         self._ahead: Handed | None = None
-        self._offered_at: float | None = None
+        self._waits_since: float | None = None
         self._is_slow = False
 
     def next(self) -> Handed | None:
@@ -431,7 +460,8 @@ class Place:
 
         :raises OutboxUnavailable: the database is away.
         """
-        if self._ahead is None and self.supply.is_ahead_of_time and not self._is_slow:
+        is_wanted = self.supply.is_ahead_of_time and not (self._is_slow or self.is_to_leave)
+        if self._ahead is None and is_wanted:
             self._ahead = self.supply.hand_out(self)
         return self._ahead
 
@@ -440,17 +470,29 @@ class Place:
         ahead, self._ahead = self._ahead, None
         return ahead
 
+    def waits(self) -> None:
+        """Note that the lane waits, for its session to be opened or for the host's receivers."""
+        self._waits_since = time.monotonic()
+
+    def goes_on(self) -> None:
+        """Note that it waits no longer."""
+        self._waits_since = None
+
     def offers(self) -> None:
         """Note that a message is being handed to the server."""
-        self._offered_at = time.monotonic()
+        self._waits_since = time.monotonic()
 
     def has_outcome(self) -> None:
         """Note that the server has answered, or will not."""
-        since, self._offered_at = self._offered_at, None
+        since, self._waits_since = self._waits_since, None
         if since is not None:
             self._is_slow = time.monotonic() - since > BATCH_SECONDS / 2
 
+    def waiting_seconds(self) -> float:
+        """Return for how long the server has kept the lane waiting."""
+        since = self._waits_since
+        return 0.0 if since is None else time.monotonic() - since
+
     def is_stuck(self, seconds: float) -> bool:
-        """Tell whether the server has kept one message waiting for longer than this."""
-        since = self._offered_at
-        return since is not None and time.monotonic() - since > seconds
+        """Tell whether the server has kept the lane waiting for longer than this."""
+        return self._waits_since is not None and self.waiting_seconds() > seconds

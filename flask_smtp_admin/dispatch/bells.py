@@ -17,6 +17,7 @@ from flask import Flask
 
 from ..config import Config
 from ..core import Core
+from ..late import importing
 
 logger = logging.getLogger(__name__)
 
@@ -87,7 +88,8 @@ class Bells:
     def _bell(self, kind: str) -> Ringing:
         bell = self._made.get(kind)
         if bell is None:
-            with self._lock:
+            # A child that is forked meanwhile would inherit the lock, and nobody who gives it back.
+            with importing(), self._lock:
                 bell = self._made.setdefault(kind, self._make(kind))
         return bell
 

@@ -10,6 +10,7 @@ import atexit
 import logging
 import os
 import threading
+import time
 import weakref
 from dataclasses import replace
 from functools import partial
@@ -98,10 +99,12 @@ class EmbeddedBell:
         Where every process ends soon, none would ever be sure that nobody else has that in hand.
         """
         last = partial(Worker, self._core, kind="embedded", clockwork=clockwork)
+        until = time.monotonic() + seconds
         last().drain_alone(seconds=seconds, patience=seconds)
         if last().has_left():
             take_back_what_is_left(last())
-            last().drain_alone(seconds=seconds, patience=seconds)
+            rest = max(until - time.monotonic(), 1.0)
+            last().drain_alone(seconds=rest, patience=rest)
 
 
 _bells: weakref.WeakSet[EmbeddedBell] = weakref.WeakSet()

@@ -31,7 +31,15 @@ class Ending(ABC):
     def on_signals(self) -> Iterator[None]:
         """Catch the signals while the block lasts; only a main thread can."""
         if threading.current_thread() is threading.main_thread():
-            self._before = {number: signal.signal(number, self._end) for number in SIGNALS}
+            # What is to be ignored stays so: a shell has Ctrl-C mean nothing to its background jobs.
+            # None is a handler that was not set from Python, and could not be put back.
+            self._before = {
+                number: handler
+                for number in SIGNALS
+                if (handler := signal.getsignal(number)) not in (signal.SIG_IGN, None)
+            }
+            for number in self._before:
+                signal.signal(number, self._end)
         try:
             yield
         finally:

@@ -66,8 +66,14 @@ class RQBell:
             )
             self._ring_later()
 
-    def _ring(self) -> None:
+    def _ring(self, *, anew: bool = False) -> None:
+        """Queue a wake-up, unless one is queued.
+
+        :param anew: whatever says that there is one: it may be left from a ring that could queue none.
+        """
         key = wake_key(self._config)
+        if anew:
+            self._client.delete(key)
         if not self._client.set(key, 1, nx=True, px=WAKE_MILLISECONDS):
             return
         try:
@@ -108,7 +114,7 @@ class RQBell:
             with self._lock:
                 self._rung_meanwhile = False
             try:
-                self._ring()
+                self._ring(anew=True)
             except Exception as error:
                 # Whatever it is, the bell must not fall silent for the rest of the process.
                 if not isinstance(error, redis.RedisError):

@@ -33,6 +33,7 @@ from werkzeug.routing import RequestRedirect
 
 from flask_smtp_admin.core import EXTENSION_KEY, Core, State
 from flask_smtp_admin.errors import ConfigurationError
+from flask_smtp_admin.late import importing
 
 ACTIONS = frozenset(
     {"view", "read_body", "operate", "configure", "test", "export", "erase", "audit"}
@@ -89,7 +90,9 @@ def later(module: str, name: str) -> Callable[..., Any]:
     """
 
     def call(*args: Any, **given: Any) -> Any:
-        return getattr(import_module(where), name)(*args, **given)
+        with importing():
+            view = getattr(import_module(where), name)
+        return view(*args, **given)
 
     where = f"{__package__}.{module}"
     # What Flask, its extensions and a traceback call it by.
@@ -177,8 +180,9 @@ def check_csrf() -> None:
     config = current_app.config
     if current_app.testing and not config.get("WTF_CSRF_ENABLED", True):
         return
-    from flask_wtf.csrf import validate_csrf  # noqa: PLC0415  (as for the pages, see later)
-    from wtforms.validators import ValidationError  # noqa: PLC0415
+    with importing():
+        from flask_wtf.csrf import validate_csrf  # noqa: PLC0415  (as for the pages, see later)
+        from wtforms.validators import ValidationError  # noqa: PLC0415
 
     _require_secret_key()
     field = config.get("WTF_CSRF_FIELD_NAME", "csrf_token")
@@ -200,7 +204,8 @@ def csrf_token() -> str:
 
     :raises ConfigurationError: there is no ``SECRET_KEY`` to make it with.
     """
-    from flask_wtf.csrf import generate_csrf  # noqa: PLC0415  (as for the pages, see later)
+    with importing():
+        from flask_wtf.csrf import generate_csrf  # noqa: PLC0415  (as for the pages, see later)
 
     _require_secret_key()
     return str(generate_csrf())

@@ -47,13 +47,14 @@ def connections_list() -> str:
     with core.database.session() as session:
         found = session.scalars(sa.select(Connection).order_by(*connections.ORDER)).all()
         waiting = connections.waiting_counts(session, found)
+        now = core.database_time(session.connection())
     rows = [
         Row(
             connection,
             connections.describe(
                 connection,
                 waiting=waiting[connection.id],
-                now=core.now(),
+                now=now,
                 zone=core.config.zone,
                 keys=core.keys,
             ),

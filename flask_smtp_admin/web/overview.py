@@ -19,6 +19,7 @@ from flask_smtp_admin.wording import Count
 
 from . import log
 from .access import core, state
+from .formatting import Formatter
 
 LAST_FAILURES = 5
 
@@ -50,6 +51,9 @@ def overview_show() -> str:
         first_line=metrics.first_line(snapshot),
         failures=rows,
         cards=cards,
+        # By the clock of the database, as the snapshot: a worker was not seen two minutes ago only
+        # because this machine is ahead.
+        fmt=Formatter(snapshot.taken_at, core().config.zone),
     )
 
 

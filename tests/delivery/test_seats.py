@@ -178,9 +178,32 @@ def test_a_hold_that_was_removed_comes_back(each_bench: Bench, catchall: CatchAl
         connection.execute(sa.delete(SessionHold))
     with bench.core.database.write() as connection:
         now = bench.core.database_time(connection)
-        both.one.renew(connection, both.number, now + LONG)
+        both.one.renew(connection, both.number, now=now, until=now + LONG)
     assert both.written() == [2]
     assert both.ask(both.other, 1) == 0
+
+
+def test_a_hold_that_has_ended_is_renewed_within_what_others_have_left(
+    each_bench: Bench, catchall: CatchAll
+) -> None:
+    bench = each_bench
+    both = Workers(bench, catchall, most=3)
+    both.ask(both.one, 3)
+
+    def renewed(ended: bool) -> int:
+        with bench.core.database.write() as connection:
+            now = bench.core.database_time(connection)
+            if ended:
+                mine = SessionHold.sessions == 3
+                connection.execute(sa.update(SessionHold).where(mine).values(held_until=now))
+            return both.one.renew(connection, both.number, now=now, until=now + LONG)
+
+    assert renewed(ended=False) == 0
+    assert renewed(ended=True) == 0, "nobody has taken them meanwhile"
+    with bench.engine.begin() as connection:
+        connection.execute(sa.update(SessionHold).values(held_until=bench.clock() - LONG))
+    assert both.ask(both.other, 2) == 2
+    assert renewed(ended=True) == 2
 
 
 def test_sessions_that_new_lanes_are_about_to_take_stay_open(

@@ -75,9 +75,9 @@ def test_a_bell_is_owed_however_long_redis_is_away(
     tries: list[int] = []
     ring = RQBell._ring
 
-    def counted(bell: RQBell) -> None:
+    def counted(bell: RQBell, **options: bool) -> None:
         tries.append(threading.get_ident())
-        ring(bell)
+        ring(bell, **options)
 
     monkeypatch.setattr(RQBell, "_ring", counted)
     config = Config(redis_url=own_redis.url(), dispatch="rq")
@@ -93,6 +93,18 @@ def test_a_bell_is_owed_however_long_redis_is_away(
         wait_until(lambda: queue.count == 1, what="the wake-up that was owed")
     # A thread that has just ended may be followed by another one, for the second ring.
     assert len(set(tries)) <= 3, "the sender's own try, and one thread for all others"
+
+
+def test_a_key_that_was_left_without_its_job_silences_no_bell(
+    redis_url: str, redis_server: RedisServer
+) -> None:
+    config = Config(redis_url=redis_url, dispatch="rq")
+    with redis.Redis.from_url(redis_url) as client:
+        # Redis went away between the two, and with it the way to take the key back.
+        client.set(wake_key(config), 1)
+        RQBell(config)._ring_later()
+        queue = make_queue(config, client)
+        wait_until(lambda: queue.count == 1, what="the wake-up that was owed")
 
 
 def test_a_redis_that_is_away_again_and_again_and_comes_back_empty_is_found_again(

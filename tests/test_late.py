@@ -1,0 +1,66 @@
+"""A fork waits for an import that another thread is in the middle of."""
+
+from __future__ import annotations
+
+import os
+import threading
+
+import pytest
+
+from flask_smtp_admin import late
+
+pytestmark = pytest.mark.skipif(
+    not hasattr(os, "register_at_fork"), reason="this system does not fork"
+)
+
+
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+def test_a_child_process_finds_no_import_half_done() -> None:
+    is_importing, may_end = threading.Event(), threading.Event()
+    steps: list[str] = []
+
+    def load() -> None:
+        with late.importing():
+            is_importing.set()
+            may_end.wait()
+            steps.append("imported")
+
+    thread = threading.Thread(target=load)
+    thread.start()
+    is_importing.wait()
+    threading.Timer(0.2, may_end.set).start()
+    child = os.fork()
+    if child == 0:
+        with late.importing():
+            os._exit(0 if steps == ["imported"] else 1)
+    _, status = os.waitpid(child, 0)
+    thread.join()
+
+    assert os.waitstatus_to_exitcode(status) == 0
+    with late.importing():
+        pass
+
+
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+def test_an_import_that_does_not_end_keeps_no_process_from_forking(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(late, "PATIENCE_SECONDS", 0.0)
+    is_importing, may_end = threading.Event(), threading.Event()
+
+    def load() -> None:
+        with late.importing():
+            is_importing.set()
+            may_end.wait()
+
+    thread = threading.Thread(target=load)
+    thread.start()
+    is_importing.wait()
+    child = os.fork()
+    if child == 0:
+        with late.importing():
+            os._exit(0)
+    _, status = os.waitpid(child, 0)
+    may_end.set()
+    thread.join()
+    assert os.waitstatus_to_exitcode(status) == 0

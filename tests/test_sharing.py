@@ -1,0 +1,261 @@
+"""What one connection, server, receiver or worker must not take from the others."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+import sqlalchemy as sa
+
+from flask_smtp_admin import connections
+from flask_smtp_admin import worker as engine
+from flask_smtp_admin.delivery import supplies
+from flask_smtp_admin.delivery.lease import Pace
+from flask_smtp_admin.models import BreakerState, Connection, ConnectionHealth, Message, SessionHold
+from flask_smtp_admin.outbox import acts
+from flask_smtp_admin.signals import Event
+from flask_smtp_admin.worker import Worker
+from tests.delivery.bench import BRISK, Bench, a_bench
+from tests.servers.catchall import CatchAll
+from tests.servers.scripted import Peer, ScriptedServer, Step, silence
+from tests.test_worker import Gate, running
+from tests.waiting import wait_until
+
+
+@pytest.fixture
+def bench(sqlite_url: str) -> Iterator[Bench]:
+    with a_bench(sqlite_url) as made:
+        yield made
+
+
+@pytest.fixture
+def scripted() -> Iterator[ScriptedServer]:
+    with ScriptedServer() as server:
+        yield server
+
+
+# ---------------------------------------------------------------- connections
+
+
+@pytest.mark.parametrize("sessions", [1, 4])
+def test_a_long_queue_of_one_connection_keeps_no_other_waiting(
+    bench: Bench, catchall: CatchAll, monkeypatch: pytest.MonkeyPatch, sessions: int
+) -> None:
+    monkeypatch.setattr(supplies, "TURN_SECONDS", 0.0)
+    with CatchAll() as busy:
+        busy.answer_after(0.02)
+        bench.connection(busy, "Bulk", max_sessions=4)
+        bench.connection(catchall, "Resets")
+        for _ in range(200):
+            bench.send(connection="Bulk", priority="low")
+        with running(bench.worker(sessions=sessions)) as worker:
+            busy.wait_for(5)
+            bench.send(connection="Resets")
+            worker.bell.ring()
+            catchall.wait_for(1)
+            assert len(busy.messages) < 200
+            busy.answer_after(0)
+            busy.wait_for(200)
+    assert bench.statuses() == ["sent"] * 201
+
+
+@pytest.mark.parametrize("step", [Step.BANNER, Step.DOT])
+def test_a_silent_server_keeps_no_other_connection_waiting(
+    bench: Bench,
+    catchall: CatchAll,
+    scripted: ScriptedServer,
+    monkeypatch: pytest.MonkeyPatch,
+    step: Step,
+) -> None:
+    monkeypatch.setattr(engine, "STUCK_AFTER", 0.2)
+    scripted.always(step, silence)
+    patience = {"reply_timeout": 600, "final_timeout": 600}
+    bench.connection(scripted, "Silent", max_sessions=4, **patience)
+    bench.connection(catchall, "Resets")
+    for _ in range(60):
+        bench.send(connection="Silent")
+    with running(bench.worker(sessions=4)) as worker:
+        wait_until(lambda: scripted.sessions == 4, what="all sessions")
+        bench.send(connection="Resets")
+        worker.bell.ring()
+        catchall.wait_for(1)
+        scripted.stopping.set()
+
+
+def test_what_an_old_server_says_breaks_no_new_one(
+    bench: Bench, catchall: CatchAll, scripted: ScriptedServer
+) -> None:
+    gate = Gate(scripted, "454 4.7.0 too many messages, rate limit")
+    number = bench.connection(scripted)
+    first = bench.send()
+    with running(bench.worker(pace=BRISK)) as worker:
+        gate.wait()
+        connections.update(bench.core, number, {"host": catchall.host, "port": catchall.port})
+        bench.send()
+        worker.bell.ring()
+        catchall.wait_for(1)
+        gate.open()
+        wait_until(lambda: bench.attempts(first), what="the outcome")
+        health = bench.health(number)
+        assert (health.breaker, health.failures) == (BreakerState.CLOSED, 0)
+
+
+def test_a_try_of_a_broken_connection_that_tried_nothing_is_made_soon(
+    bench: Bench, catchall: CatchAll, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    number = bench.connection(catchall)
+    now = bench.clock()
+    bench.change(ConnectionHealth, failures=8, breaker=BreakerState.OPEN, retry_at=now)
+    held = bench.send()
+    worker = bench.worker()
+    start = worker._start_lanes_of
+
+    def late(connection: int, due: int) -> int:
+        acts.hold(bench.core, Message.id == held)  # between the look and the claim
+        return start(connection, due)
+
+    monkeypatch.setattr(worker, "_start_lanes_of", late)
+    worker.drain_alone()
+    assert catchall.sessions == 0
+    assert bench.health(number).retry_at < bench.clock() + timedelta(seconds=30)
+
+
+def test_a_drain_sees_what_its_last_lane_gives_back(
+    bench: Bench, catchall: CatchAll, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    number = bench.connection(catchall, max_sessions=1)
+    for _ in range(3):
+        bench.send()
+    worker = bench.worker()
+    look = worker._start_lanes
+    is_first = iter([True])
+
+    def slow_look() -> int:
+        found = look()
+        if found == 0 and next(is_first, False):
+            # The connection is saved meanwhile, so that its lane ends with messages in hand.
+            bench.change(Connection, Connection.id == number, updated_at=bench.clock())
+            catchall.answer_after(0)
+            wait_until(lambda: not worker._busy(), what="the end of the lane")
+        return found
+
+    monkeypatch.setattr(worker, "_start_lanes", slow_look)
+    catchall.answer_after(0.5)
+    worker.drain()
+    assert bench.statuses() == ["sent"] * 3
+
+
+# ---------------------------------------------------------------- receivers of the host
+
+
+class Slow:
+    """A receiver that takes until it is let go, with the first event of a code."""
+
+    def __init__(self, bench: Bench, code: str) -> None:
+        self.is_called = threading.Event()
+        self.may_go = threading.Event()
+        self._code = code
+        self.core = replace(bench.core, publish=self._hear)
+
+    def _hear(self, event: Event) -> None:
+        if event.code == self._code:
+            self.is_called.set()
+            self.may_go.wait(60)
+
+
+def test_a_receiver_of_what_the_sweep_found_keeps_nothing_waiting(
+    bench: Bench, catchall: CatchAll
+) -> None:
+    bench.connection(catchall)
+    slow = Slow(bench, "final_delivery_failed")
+    late = bench.send()
+    bench.change(Message, Message.id == late, expires_at=bench.clock() - timedelta(seconds=1))
+    with running(Worker(slow.core, kind="test", pace=BRISK)) as worker:
+        slow.is_called.wait()
+        bench.send()
+        worker.bell.ring()
+        catchall.wait_for(1)
+        slow.may_go.set()
+
+
+def test_while_a_receiver_takes_its_time_nothing_is_in_flight_and_outcomes_are_known(
+    bench: Bench, catchall: CatchAll
+) -> None:
+    bench.connection(catchall, max_sessions=1)
+    slow = Slow(bench, "message_sent")
+    for _ in range(4):
+        bench.send()
+    with running(Worker(slow.core, kind="test", pace=BRISK)):
+        slow.is_called.wait()
+        # The second had been marked before; it went meanwhile.
+        wait_until(lambda: bench.statuses().count("sent") == 2, what="the outcome of the second")
+        assert bench.in_flight() == {}
+        assert len(catchall.messages) == 2
+        slow.may_go.set()
+        wait_until(lambda: bench.statuses() == ["sent"] * 4, what="the others")
+
+
+# ---------------------------------------------------------------- workers
+
+
+def test_who_was_stopped_gives_up_the_sessions_that_others_have_taken(
+    bench: Bench, catchall: CatchAll, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    catchall.answer_after(0.02)
+    bench.connection(catchall, max_sessions=1)
+    for _ in range(300):
+        bench.send()
+    pace = Pace(lease=timedelta(seconds=60), renew_every=0.5, sweep_every=0.5)
+    one, other = bench.worker(pace=pace), bench.worker(pace=pace)
+    monkeypatch.setattr(one, "_renew_hold", lambda number: None)
+    with running(one):
+        catchall.wait_for(3)
+        # As it is after a stop for longer than the hold, by the clock of the database.
+        bench.change(SessionHold, held_until=bench.clock() - timedelta(seconds=1))
+        with running(other):
+            wait_until(lambda: len(bench.rows(SessionHold)) == 2, what="the other one's hold")
+            monkeypatch.undo()
+            wait_until(lambda: not one._busy(), what="the end of the lane that has no seat")
+            assert "queued" in bench.statuses(), "it was over before it began"
+            catchall.answer_after(0)
+            wait_until(lambda: bench.statuses() == ["sent"] * 300, what="all messages")
+    with bench.engine.connect() as connection:
+        assert not connection.scalar(sa.select(sa.func.count()).select_from(SessionHold))
+
+
+def test_all_sessions_are_ended_at_the_same_time(bench: Bench, scripted: ScriptedServer) -> None:
+    parting: list[Peer] = []
+    may_go = threading.Event()
+
+    def part(peer: Peer) -> None:
+        parting.append(peer)
+        may_go.wait(60)
+
+    scripted.always(Step.QUIT, part)
+    bench.connection(scripted, max_sessions=4)
+    for _ in range(60):
+        bench.send()
+    worker = bench.worker(sessions=4)
+    thread = threading.Thread(target=worker.run, daemon=True)
+    thread.start()
+    wait_until(lambda: bench.statuses() == ["sent"] * 60, what="all messages")
+    wait_until(lambda: not worker._busy(), what="idle sessions")
+    count = worker._rack.count(1)
+    worker.stop()
+    wait_until(lambda: len(parting) == count, what="QUIT over each session")
+    still_open = [peer for peer in parting if _is_open(peer)]
+    may_go.set()
+    thread.join()
+    assert count > 1
+    assert len(still_open) == count, "one waited for the end of another"
+
+
+def _is_open(peer: Peer) -> bool:
+    peer.sock.setblocking(False)
+    try:
+        return peer.sock.recv(1) != b""
+    except BlockingIOError:
+        return True
