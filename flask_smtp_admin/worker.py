@@ -419,6 +419,7 @@ class Worker:
 
     def _run_lane(self, place: Place, probe: datetime | None) -> None:
         number = place.supply.carrier.id
+        claimed_before = place.supply.claimed_count
         lane = Lane(
             self._core,
             place,
@@ -431,7 +432,8 @@ class Worker:
         pause = 0.0
         try:
             lane.run()
-            pause = 0.0 if place.supply.claimed_count else EMPTY_PAUSE
+            # What others claimed before it came says nothing of whether there is more to be had.
+            pause = 0.0 if place.supply.claimed_count > claimed_before else EMPTY_PAUSE
             if place.is_crowded_out:
                 pause = CROWDED_PAUSE
             if probe is not None and not lane.has_tried:

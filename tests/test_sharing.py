@@ -123,6 +123,22 @@ def test_a_try_of_a_broken_connection_that_tried_nothing_is_made_soon(
     assert bench.health(number).retry_at < bench.clock() + timedelta(seconds=30)
 
 
+def test_a_lane_that_finds_nothing_is_not_followed_by_the_next_at_once(
+    bench: Bench, scripted: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "EMPTY_PAUSE", 60.0)
+    gate = Gate(scripted)
+    number = bench.connection(scripted, limit_per_hour=1)
+    bench.send()
+    with running(bench.worker()) as worker:
+        gate.wait()
+        bench.send()  # which the limit keeps, while the first is under way
+        worker.bell.ring()
+        wait_until(lambda: worker._rests(number), what="a lane that found nothing")
+        gate.open()
+    assert sorted(bench.statuses()) == ["queued", "sent"]
+
+
 def test_a_drain_sees_what_its_last_lane_gives_back(
     bench: Bench, catchall: CatchAll, monkeypatch: pytest.MonkeyPatch
 ) -> None:
