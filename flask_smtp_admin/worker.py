@@ -300,10 +300,11 @@ class Worker:
         try:
             if time.monotonic() >= self._sweeps_at:
                 self._sweep_if_it_can()
-            # What becomes due between the two looks must be seen by one of them.
-            now = self._core.now()
+            # What becomes due between the two looks must be seen by one of them, as must a connection
+            # whose rest ends.
+            now, since = self._core.now(), time.monotonic()
             self._start_lanes(now)
-            return self._seconds_until_due(now)
+            return self._seconds_until_due(now, since)
         except OutboxUnavailable as error:
             logger.warning("The worker waits for its database: %s", error)
             return DATABASE_PAUSE
@@ -505,8 +506,11 @@ class Worker:
         self._rack.close()
         self._leave_to_others()
 
-    def _seconds_until_due(self, looked_at: datetime) -> float:
-        """Return how long to sleep: until a message or a probe is due, or the next sweep."""
+    def _seconds_until_due(self, looked_at: datetime, since: float) -> float:
+        """Return how long to sleep: until a message or a probe is due, or the next sweep.
+
+        :param since: when it was looked, by the clock that rests go by.
+        """
         now = time.monotonic()
         waits = [self._sweeps_at - now]
         due_at = self.next_due_at(looked_at)
@@ -515,7 +519,7 @@ class Worker:
         if self._crowded_out:
             waits.append(LOOK_FOR_ROOM)
         with self._lock:
-            waits += [until - now for until in self._rests_until.values() if until > now]
+            waits += [until - now for until in self._rests_until.values() if until > since]
         return max(0.05, min(waits))
 
     def _is_suspect(self, number: int) -> bool:

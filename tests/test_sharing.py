@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
 
 from flask_smtp_admin import connections
 from flask_smtp_admin import worker as engine
 from flask_smtp_admin.delivery import supplies
 from flask_smtp_admin.delivery.lease import Pace
 from flask_smtp_admin.models import BreakerState, Connection, ConnectionHealth, Message, SessionHold
-from flask_smtp_admin.outbox import acts
+from flask_smtp_admin.outbox import acts, inserting
 from flask_smtp_admin.signals import Event
 from flask_smtp_admin.worker import Worker
 from tests.delivery.bench import BRISK, Bench, a_bench
@@ -162,6 +165,32 @@ def test_a_drain_sees_what_its_last_lane_gives_back(
     catchall.answer_after(0.5)
     worker.drain()
     assert bench.statuses() == ["sent"] * 3
+
+
+def test_a_rest_that_ends_between_two_looks_is_seen_by_the_second(bench: Bench) -> None:
+    worker = bench.worker()
+    worker._sweeps_at = looked = time.monotonic() + 1000
+    worker._rests_until[1] = looked - 1001  # it was on when due messages were looked for
+    assert worker._seconds_until_due(bench.clock(), since=looked - 1002) < 1
+
+
+def test_a_message_is_stored_though_its_connection_is_deleted_at_that_moment(
+    database_url: str, catchall: CatchAll, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with a_bench(database_url) as bench:
+        first, second = (bench.connection(catchall, name) for name in ("First", "Second"))
+        stored = inserting.insert
+        is_first = iter([True])
+
+        def late(*given: Any) -> list[int]:
+            if next(is_first, False):
+                # What the database says of a connection that is gone by the time of the commit.
+                raise IntegrityError("INSERT", {}, Exception("FOREIGN KEY constraint failed"))
+            return stored(*given)
+
+        monkeypatch.setattr(inserting, "insert", late)
+        connections.delete(bench.core, first)
+        assert bench.message(bench.send()).connection_id == second
 
 
 # ---------------------------------------------------------------- receivers of the host

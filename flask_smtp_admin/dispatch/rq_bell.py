@@ -48,7 +48,7 @@ class RQBell:
         self._config = config
         self._client = redis_client.hurried(config)
         self._queue = make_queue(config, self._client)
-        self._lock = threading.Lock()
+        self._lock_of = (os.getpid(), threading.Lock())
         self._ringer: tuple[int, threading.Thread] | None = None
         self._rung_meanwhile = False
 
@@ -85,16 +85,22 @@ class RQBell:
             raise
 
     def _left_to_thread(self) -> bool:
-        with self._lock:
+        with self._lock():
             self._rung_meanwhile = True
             return self._is_ringing()
+
+    def _lock(self) -> threading.Lock:
+        """Return the lock of this very process: a fork copies one that a thread has, but no thread."""
+        if self._lock_of[0] != os.getpid():
+            self._lock_of = (os.getpid(), threading.Lock())
+        return self._lock_of[1]
 
     def _is_ringing(self) -> bool:
         """Tell whether a thread of this very process keeps trying; a fork does not copy it."""
         return self._ringer is not None and self._ringer[0] == os.getpid()
 
     def _ring_later(self) -> None:
-        with self._lock:
+        with self._lock():
             if self._is_ringing():
                 return
             thread = threading.Thread(
@@ -111,7 +117,7 @@ class RQBell:
         clock = threading.Event()
         while True:
             clock.wait(pause)
-            with self._lock:
+            with self._lock():
                 self._rung_meanwhile = False
             try:
                 self._ring(anew=True)
@@ -121,7 +127,7 @@ class RQBell:
                     logger.exception("The workers could not be woken; trying again.")
                 pause = min(pause * 2, LONGEST_PAUSE)
                 continue
-            with self._lock:
+            with self._lock():
                 # A message that was committed while we rang may have come too late for it.
                 if not self._rung_meanwhile:
                     self._ringer = None

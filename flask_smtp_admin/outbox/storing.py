@@ -6,8 +6,8 @@ Flask, nor how messages are delivered.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -18,6 +18,7 @@ from .. import routing
 from ..bulk import Runs
 from ..core import Core
 from ..database import explained, in_the_end
+from ..errors import OutboxUnavailable
 from ..models import Message, MessageBody, Status
 from ..signals import Event
 from ..smtp import FrozenMessage
@@ -69,7 +70,7 @@ def enqueue_many(
         return _outbox_messages([0] * len(new), new)
     joined = core.database.joined()
     if joined is not None:
-        with explained():
+        with explained(), _refused_if_deleted():
             stored = _store_in_callers(joined, new, options)
         later = core.after_commit
     else:
@@ -114,9 +115,22 @@ def _store_at_once(core: Core, new: Sequence[New], options: SendOptions) -> list
     except (IntegrityError, KeyTaken):
         with core.database.read() as reading:
             known = _by_idempotency_key(reading, options.idempotency_key)
-        if known is None:
-            raise
-        return [known]  # only a single one has a key
+        if known is not None:
+            return [known]  # only a single one has a key
+    # The connection that was chosen was deleted meanwhile; now another one is, or none.
+    with _refused_if_deleted():
+        return in_the_end(store)
+
+
+@contextmanager
+def _refused_if_deleted() -> Iterator[None]:
+    try:
+        yield
+    except IntegrityError as error:
+        raise OutboxUnavailable(
+            "The connection that was to carry the message was deleted at the same moment. Nothing was "
+            "stored: roll back and try again."
+        ) from error
 
 
 def _store_in_callers(
