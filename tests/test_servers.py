@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import smtplib
+import socket
 import ssl
 import subprocess
 import sys
@@ -26,6 +27,17 @@ from tests.servers.exim import EximServer
 from tests.servers.postgres import PostgresServer
 from tests.servers.process import ServerMissing, find_program, skip_or_fail
 from tests.servers.redis import RedisServer
+from tests.servers.scripted import (
+    Peer,
+    ScriptedServer,
+    Step,
+    close,
+    reset,
+    say,
+    take_recipient_saying,
+    take_saying,
+    taking,
+)
 from tests.waiting import ConditionNotMet, wait_until
 
 
@@ -149,6 +161,67 @@ def test_catchall_stops_and_comes_back(catchall: CatchAll) -> None:
     with smtplib.SMTP(catchall.host, catchall.port) as again:
         again.send_message(message())
     assert len(catchall.wait_for(1)) == 1
+
+
+# ---------------------------------------------------------------- the scripted server
+
+
+def test_scripted_takes_what_it_says_in_other_words() -> None:
+    with ScriptedServer() as server:
+        server.on(Step.RCPT, take_recipient_saying("251 will forward"))
+        server.on(Step.DOT, take_saying("299 what a day"))
+        with (
+            smtplib.SMTP(server.host, server.port) as client,
+            # So odd a reply is a refusal to it.
+            pytest.raises(smtplib.SMTPDataError, match="what a day"),
+        ):
+            client.send_message(message(), to_addrs=["bob@example.test"])
+        assert [one.recipients for one in server.accepted] == [("bob@example.test",)]
+        assert server.accepted[0].is_told
+
+
+def test_scripted_takes_a_message_and_does_not_say_so() -> None:
+    with ScriptedServer() as server:
+        server.on(Step.DOT, taking(close))
+        client = smtplib.SMTP(server.host, server.port)
+        with pytest.raises(smtplib.SMTPServerDisconnected):
+            client.send_message(message())
+        assert [one.is_told for one in server.accepted] == [False]
+
+
+def test_scripted_does_not_know_what_a_reset_has_overtaken() -> None:
+    with ScriptedServer() as server:
+        server.when(Step.MAIL, lambda peer: peer.taken == 1, reset)
+        server.when(Step.DATA, lambda peer: peer.taken == 1, reset)
+        for verb in ("MAIL FROM:<a@example.test>", "DATA"):
+            client = smtplib.SMTP(server.host, server.port)
+            client.send_message(message())
+            with pytest.raises((smtplib.SMTPServerDisconnected, OSError)):
+                client.docmd(verb)
+            client.close()
+        assert [one.is_told for one in server.accepted] == [None, True]
+
+
+def test_scripted_finds_those_whom_a_rule_concerns_so_often_and_no_more() -> None:
+    def is_bob(peer: Peer) -> bool:
+        return "<bob@" in peer.command
+
+    with ScriptedServer() as server:
+        server.when(Step.RCPT, is_bob, say("450 4.2.1 later"), times=2)
+        with smtplib.SMTP(server.host, server.port) as client:
+            for expected in ({"bob@example.test"}, {"bob@example.test"}, set()):
+                refused = client.send_message(
+                    message(), to_addrs=["c@example.test", "bob@example.test"]
+                )
+                assert set(refused) == expected
+
+
+def test_scripted_meets_nobody_before_all_have_come() -> None:
+    with ScriptedServer(gather=2) as server:
+        first = socket.create_connection((server.host, server.port))
+        with first, smtplib.SMTP(server.host, server.port):
+            assert first.recv(3) == b"220"
+        assert server.most_at_once == 2
 
 
 # ---------------------------------------------------------------- databases and Redis

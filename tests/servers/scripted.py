@@ -61,13 +61,14 @@ class Gone(Exception):
 class Accepted:
     """A message that the server took: it said 2xx to the dot, or would have.
 
-    :param is_told: whether the client was told so, or the reply was lost.
+    :param is_told: whether the client was told so, or the reply was lost; ``None``: it was said, and
+        a reset may have overtaken it.
     """
 
     sender: str
     recipients: tuple[str, ...]
     content: bytes
-    is_told: bool = True
+    is_told: bool | None = True
 
     @property
     def message_id(self) -> str:
@@ -75,6 +76,12 @@ class Accepted:
         found = re.search(rb"(?im)^message-id: *(<[^>]+>)", self.content)
         assert found, "a message without a Message-ID"
         return found[1].decode()
+
+
+@dataclass
+class _Envelope:
+    sender: str | None = None
+    recipients: list[str] = field(default_factory=list)
 
 
 class Peer:
@@ -85,8 +92,22 @@ class Peer:
         self.server = server
         self.buffer = b""
         self.encrypted = False
+        self.command = ""
+        """What the client has said last."""
+        self.envelope = _Envelope()
         self.offered: Accepted | None = None
         """What the client has just ended with its dot."""
+        self.taken = 0
+        """How many messages were taken in this session."""
+        self.unread: Accepted | None = None
+        """The message that was taken last, if the client has not shown yet that it knows."""
+
+    def accept(self, message: Accepted, text: str) -> None:
+        """Take a message and say so."""
+        self.server.take(message)
+        self.taken += 1
+        self.unread = message
+        self.say(text)
 
     def say(self, text: str) -> None:
         """Write one reply; ``\\n`` in *text* makes further lines as they stand."""
@@ -134,9 +155,29 @@ def taking(behaviour: Behaviour) -> Behaviour:
     """Take the message that the dot ends, and then misbehave instead of saying so."""
 
     def take(peer: Peer) -> None:
-        assert peer.offered is not None, "only at the dot there is a message to be taken"
-        peer.server.take(replace(peer.offered, is_told=False))
+        peer.server.take(replace(_offered(peer), is_told=False))
         behaviour(peer)
+
+    return take
+
+
+def take_saying(text: str) -> Behaviour:
+    """Take the message that the dot ends, and say so in other words."""
+
+    return lambda peer: peer.accept(_offered(peer), text)
+
+
+def _offered(peer: Peer) -> Accepted:
+    assert peer.offered is not None, "only at the dot there is a message to be taken"
+    return peer.offered
+
+
+def take_recipient_saying(text: str) -> Behaviour:
+    """Take the recipient whom the client has named, and say so in other words."""
+
+    def take(peer: Peer) -> None:
+        peer.envelope.recipients.append(_path(peer.command))
+        peer.say(text)
 
     return take
 
@@ -146,7 +187,9 @@ def close(peer: Peer) -> None:
 
 
 def reset(peer: Peer) -> None:
-    """End with an RST instead of a FIN."""
+    """End with an RST instead of a FIN. It may overtake what the client has not read yet."""
+    if peer.unread is not None:
+        peer.server.doubt(peer.unread)
     peer.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     raise Gone
 
@@ -259,16 +302,22 @@ def self_signed() -> Identity:
 
 
 @dataclass
-class _Envelope:
-    sender: str | None = None
-    recipients: list[str] = field(default_factory=list)
+class _Rule:
+    """What is done at a step to those whom it concerns, so many times."""
+
+    concerns: Callable[[Peer], bool]
+    behaviour: Behaviour
+    times: int
 
 
 class ScriptedServer:
     """A context manager; ``port`` is free to use inside. Several sessions at once are fine.
 
     ``commands`` is what it was told, by all sessions in order; ``accepted`` what it took;
-    ``sessions`` how many connections it has seen.
+    ``sessions`` how many connections it has seen, ``most_at_once`` how many of them side by side.
+
+    :param gather: so many connections must have come before any is met, so that the first ones are
+        there side by side however fast one of them is.
     """
 
     def __init__(
@@ -277,11 +326,13 @@ class ScriptedServer:
         tls: Identity | None = None,
         implicit: bool = False,
         extensions: tuple[str, ...] = EXTENSIONS,
+        gather: int = 1,
     ) -> None:
         self._tls = tls
         self._implicit = implicit
         self._extensions = extensions
         self._scripts: dict[Step, deque[Behaviour | None]] = defaultdict(deque)
+        self._rules: dict[Step, list[_Rule]] = defaultdict(list)
         self._always: dict[Step, Behaviour] = {}
         self._lock = threading.Lock()
         self._listener = socket.create_server((HOST, 0))
@@ -293,6 +344,9 @@ class ScriptedServer:
         self.commands: list[str] = []
         self.accepted: list[Accepted] = []
         self.sessions = 0
+        self.most_at_once = 0
+        self._gather = gather
+        self._is_gathered = threading.Event()
 
     def __enter__(self) -> ScriptedServer:
         self._start(self._accept)
@@ -305,6 +359,7 @@ class ScriptedServer:
         trace: TracebackType | None,
     ) -> None:
         self.stopping.set()
+        self._is_gathered.set()
         # shutdown wakes whoever is blocked in accept or recv; close alone does not.
         for sock in [self._listener, *self._socks]:
             with contextlib.suppress(OSError):
@@ -319,6 +374,17 @@ class ScriptedServer:
         None stands for behaving well.
         """
         self._scripts[step].extend(behaviours)
+        return self
+
+    def when(
+        self, step: Step, concerns: Callable[[Peer], bool], behaviour: Behaviour, times: int = 1
+    ) -> ScriptedServer:
+        """At *step* do *behaviour* to those whom it *concerns*, so many times in all.
+
+        It goes before what :meth:`on` and :meth:`always` say. With several sessions side by side it
+        finds its victim whoever comes first.
+        """
+        self._rules[step].append(_Rule(concerns, behaviour, times))
         return self
 
     def always(self, step: Step, behaviour: Behaviour) -> ScriptedServer:
@@ -343,7 +409,10 @@ class ScriptedServer:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self.sessions += 1
             self._socks.add(sock)
+            self.most_at_once = max(self.most_at_once, len(self._socks))
             self._start(self._serve, sock)
+            if self.sessions >= self._gather:
+                self._is_gathered.set()
 
     def _serve(self, sock: socket.socket) -> None:
         peer = Peer(sock, self)
@@ -360,28 +429,43 @@ class ScriptedServer:
         with self._lock:
             self.accepted.append(message)
 
+    def doubt(self, message: Accepted) -> None:
+        """Note that the client may not have heard of a message in the journal."""
+        with self._lock:
+            number = next(n for n, one in enumerate(self.accepted) if one is message)
+            self.accepted[number] = replace(message, is_told=None)
+
     # ------------------------------------------------------------- the protocol
 
     def _meet(self, step: Step, peer: Peer, honest: Callable[[], None]) -> None:
         with self._lock:
-            script = self._scripts[step]
-            behaviour = script.popleft() if script else self._always.get(step)
+            behaviour = self._next_behaviour(step, peer)
         if behaviour is None:
             honest()
         else:
             behaviour(peer)
 
+    def _next_behaviour(self, step: Step, peer: Peer) -> Behaviour | None:
+        for rule in self._rules[step]:
+            if rule.times and rule.concerns(peer):
+                rule.times -= 1
+                return rule.behaviour
+        script = self._scripts[step]
+        return script.popleft() if script else self._always.get(step)
+
     def _session(self, peer: Peer) -> None:
+        self._is_gathered.wait()
         self._meet(Step.CONNECT, peer, lambda: None)
         if self._implicit:
             self._meet(Step.HANDSHAKE, peer, lambda: self._shake_hands(peer))
         self._meet(Step.BANNER, peer, lambda: peer.say("220 scripted.test ready"))
-        envelope = _Envelope()
         while True:
-            line = peer.line()
+            line = peer.command = peer.line()
             with self._lock:
                 self.commands.append(line)
             verb = line[:4].upper()
+            if verb not in {"MAIL", "RCPT"}:  # those may come before the reply has arrived
+                peer.unread = None
             if verb in {"EHLO", "HELO"}:
                 step = Step.SECOND_EHLO if peer.encrypted and not self._implicit else Step.EHLO
                 self._meet(step, peer, lambda: self._greet(peer))
@@ -391,13 +475,13 @@ class ScriptedServer:
             elif verb == "AUTH":
                 self._meet(Step.AUTH, peer, lambda line=line: self._log_in(peer, line))  # type: ignore[misc]
             elif verb == "RSET":
-                envelope = _Envelope()
+                peer.envelope = _Envelope()
                 peer.say("250 forgotten")
             elif verb == "QUIT":
                 self._meet(Step.QUIT, peer, lambda: peer.say("221 bye"))
                 return
             else:
-                envelope = self._transaction(peer, verb, line, envelope)
+                peer.envelope = self._transaction(peer, verb, line, peer.envelope)
 
     def _greet(self, peer: Peer) -> None:
         offered = list(self._extensions)
@@ -476,8 +560,7 @@ class ScriptedServer:
         said: list[str] = []
         self._meet(Step.DOT, peer, lambda: said.append("250 2.0.0 taken"))
         if said and took.recipients:
-            self.take(took)
-            peer.say(said[0])
+            peer.accept(took, said[0])
         elif said:
             peer.say("554 5.5.1 no valid recipients")
         return _Envelope()
@@ -513,6 +596,7 @@ class _Spy(Peer):
 
     def __init__(self, peer: Peer, answers: list[bytes]) -> None:
         super().__init__(peer.sock, peer.server)
+        vars(self).update(vars(peer))
         self._answers = answers
 
     def raw(self, data: bytes) -> None:
