@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from flask_smtp_admin.smtp import Outcome, Scope, Session, SessionError, Stage, Transaction
-from tests.servers.scripted import FAULTS, Identity, ScriptedServer, Step, identity
+from tests.servers.scripted import FAULTS, Identity, ScriptedServer, Step, identity, taking
 from tests.smtp.endpoints import ALICE, Impatience, envelope, opened, patient
 
 # Larger than what fits into the buffers between the two, so that the server can act before the
@@ -118,6 +118,25 @@ def _check_verdict(result: Transaction, step: Step, fault: str) -> None:
         assert verdict.scope is Scope.RECIPIENT
     else:
         assert verdict.scope is Scope.MESSAGE
+
+
+@pytest.mark.parametrize("fault", [fault for fault in FAULTS if fault not in {"4xx", "5xx"}])
+def test_an_answer_that_is_lost_leaves_open_whether_the_message_was_taken(fault: str) -> None:
+    impatience = Impatience()
+    behaviour = impatience.with_(FAULTS[fault]) if fault in WAITING else FAULTS[fault]
+    with ScriptedServer() as server:
+        server.on(Step.DOT, taking(behaviour))
+        session = Session(patient(server), impatience.clock, waiter=impatience)
+        session.open()
+        result = session.send(envelope())
+
+        assert len(server.accepted) == 1
+        assert not result.accepted
+        assert result.stage is Stage.BODY
+        assert result.verdict.uncertain
+        assert result.verdict.outcome is Outcome.TEMPORARY
+        assert all(one.verdict.uncertain for one in result.recipients)
+        session.quit()
 
 
 @pytest.mark.parametrize("fault", FAULTS)
