@@ -312,6 +312,7 @@ def test_a_kept_session_that_the_server_ends_costs_nothing(
         assert server.sessions >= 3, "some were ended"
         assert bench.statuses() == ["sent"] * 3 * MESSAGES
         assert [row.attempts_count for row in bench.messages()] == [1] * 3 * MESSAGES
+        assert [row.status for row in bench.attempts()] == [AttemptStatus.SUCCESS] * 3 * MESSAGES
 
 
 def named(word: str) -> Callable[[Peer], bool]:

@@ -11,6 +11,7 @@ import contextlib
 import datetime as dt
 import hmac
 import re
+import select
 import socket
 import ssl
 import struct
@@ -347,6 +348,8 @@ class ScriptedServer:
         self.most_at_once = 0
         self._gather = gather
         self._is_gathered = threading.Event()
+        if gather <= 1:
+            self._is_gathered.set()
 
     def __enter__(self) -> ScriptedServer:
         self._start(self._accept)
@@ -445,6 +448,13 @@ class ScriptedServer:
         else:
             behaviour(peer)
 
+    def _wait_for_others(self, peer: Peer) -> None:
+        """Wait until all have come who are to be gathered; one that leaves before is none of them."""
+        while not self._is_gathered.wait(0.01):
+            readable, _, _ = select.select([peer.sock], [], [], 0)
+            if readable and not peer.sock.recv(1, socket.MSG_PEEK):
+                raise Gone
+
     def _next_behaviour(self, step: Step, peer: Peer) -> Behaviour | None:
         for rule in self._rules[step]:
             if rule.times and rule.concerns(peer):
@@ -454,7 +464,7 @@ class ScriptedServer:
         return script.popleft() if script else self._always.get(step)
 
     def _session(self, peer: Peer) -> None:
-        self._is_gathered.wait()
+        self._wait_for_others(peer)
         self._meet(Step.CONNECT, peer, lambda: None)
         if self._implicit:
             self._meet(Step.HANDSHAKE, peer, lambda: self._shake_hands(peer))
