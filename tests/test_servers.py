@@ -221,7 +221,7 @@ def test_scripted_meets_nobody_before_all_have_come() -> None:
         first = socket.create_connection((server.host, server.port))
         with first, smtplib.SMTP(server.host, server.port):
             assert first.recv(3) == b"220"
-        assert server.most_at_once == 2
+        assert server.gathered == 2
 
 
 # ---------------------------------------------------------------- databases and Redis

@@ -315,7 +315,7 @@ class ScriptedServer:
     """A context manager; ``port`` is free to use inside. Several sessions at once are fine.
 
     ``commands`` is what it was told, by all sessions in order; ``accepted`` what it took;
-    ``sessions`` how many connections it has seen, ``most_at_once`` how many of them side by side.
+    ``sessions`` how many connections it has seen, ``gathered`` how many of the first side by side.
 
     :param gather: so many connections must have come before any is met, so that the first ones are
         there side by side however fast one of them is.
@@ -345,7 +345,7 @@ class ScriptedServer:
         self.commands: list[str] = []
         self.accepted: list[Accepted] = []
         self.sessions = 0
-        self.most_at_once = 0
+        self.gathered = 1
         self._gather = gather
         self._is_gathered = threading.Event()
         if gather <= 1:
@@ -412,9 +412,9 @@ class ScriptedServer:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self.sessions += 1
             self._socks.add(sock)
-            self.most_at_once = max(self.most_at_once, len(self._socks))
             self._start(self._serve, sock)
-            if self.sessions >= self._gather:
+            if self.sessions >= self._gather and not self._is_gathered.is_set():
+                self.gathered = sum(not _has_left(one) for one in tuple(self._socks))
                 self._is_gathered.set()
 
     def _serve(self, sock: socket.socket) -> None:
@@ -451,8 +451,7 @@ class ScriptedServer:
     def _wait_for_others(self, peer: Peer) -> None:
         """Wait until all have come who are to be gathered; one that leaves before is none of them."""
         while not self._is_gathered.wait(0.01):
-            readable, _, _ = select.select([peer.sock], [], [], 0)
-            if readable and not peer.sock.recv(1, socket.MSG_PEEK):
+            if _has_left(peer.sock):
                 raise Gone
 
     def _next_behaviour(self, step: Step, peer: Peer) -> Behaviour | None:
@@ -612,6 +611,15 @@ class _Spy(Peer):
     def raw(self, data: bytes) -> None:
         self._answers.append(data)
         super().raw(data)
+
+
+def _has_left(sock: socket.socket) -> bool:
+    """Tell whether the client of a session has gone that has not been met yet."""
+    try:
+        readable, _, _ = select.select([sock], [], [], 0)
+        return bool(readable) and not sock.recv(1, socket.MSG_PEEK)
+    except (OSError, ValueError):  # it was reset, or is closed already
+        return True
 
 
 def _path(line: str) -> str:
