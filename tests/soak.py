@@ -196,6 +196,11 @@ class InHand:
         self._clear_up(claims, now)
         return claims
 
+    def has_in_flight(self, worker: ServerProcess) -> bool:
+        """Tell whether a worker is just offering something to the server."""
+        number = str(worker.pid)
+        return any(row.worker and _process_id(row.worker) == number for row in self.look().values())
+
     def was_killed(self, worker: str | None) -> bool:
         """Tell whether a worker, as the log calls it, was killed."""
         return worker is not None and _process_id(worker) in self._kills
@@ -281,9 +286,15 @@ def _kill_at_random(stage: Stage, plan: Plan, dice: random.Random, in_hand: InHa
         if _has_ended(stage):
             return number
         victim = dice.randrange(len(workers))
+        if number == 0:  # one kill at least is to cut something off
+            _wait_for_a_mark(in_hand, workers[victim])
         in_hand.kill(workers[victim])
         workers[victim] = _start(stage, plan)
     return plan.kills
+
+
+def _wait_for_a_mark(in_hand: InHand, worker: ServerProcess) -> None:
+    wait_until(lambda: in_hand.has_in_flight(worker), what="a message in flight")
 
 
 def _look_on(in_hand: InHand, seconds: float) -> None:

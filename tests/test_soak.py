@@ -20,8 +20,8 @@ def test_workers_that_are_killed_lose_nothing(
     plan = Plan(600, kills=5, pause=0.5, delay=0.1, once=60, lease=3.0, promise=20.0, seed=20)
     outcome = soak(tmp_path / "host", url, plan)
     assert outcome.holds, str(outcome)
-    assert outcome.kills > 2, "it was over before it began"
-    assert outcome.held, "no message that must not go twice was cut off"
+    assert outcome.kills > 1, "it was over before it began"
+    assert outcome.cut_off, "nothing was in flight"
     assert len(outcome.recoveries) > outcome.cut_off, "nothing was claimed and not begun"
 
 
