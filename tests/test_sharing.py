@@ -15,13 +15,15 @@ from sqlalchemy.exc import IntegrityError
 
 from flask_smtp_admin import connections
 from flask_smtp_admin import worker as engine
-from flask_smtp_admin.delivery import supplies
+from flask_smtp_admin.connections import writes
+from flask_smtp_admin.database import in_the_end
+from flask_smtp_admin.delivery import holds, supplies
 from flask_smtp_admin.delivery.lease import Pace
 from flask_smtp_admin.models import BreakerState, Connection, ConnectionHealth, Message, SessionHold
 from flask_smtp_admin.outbox import acts, inserting
 from flask_smtp_admin.signals import Event
 from flask_smtp_admin.worker import Worker
-from tests.delivery.bench import BRISK, Bench, a_bench
+from tests.delivery.bench import BRISK, Bench, a_bench, connection_of
 from tests.servers.catchall import CatchAll
 from tests.servers.scripted import Peer, ScriptedServer, Step, silence
 from tests.test_worker import Gate, running
@@ -191,6 +193,40 @@ def test_a_message_is_stored_though_its_connection_is_deleted_at_that_moment(
         monkeypatch.setattr(inserting, "insert", late)
         connections.delete(bench.core, first)
         assert bench.message(bench.send()).connection_id == second
+
+
+@pytest.mark.parametrize("place", ["postgres", "mariadb"])
+def test_a_connection_can_be_saved_while_a_worker_asks_for_its_sessions(
+    place: str,
+    request: pytest.FixtureRequest,
+    catchall: CatchAll,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Both lock the connection and its health, in opposite orders: the database ends one of them."""
+    with a_bench(request.getfixturevalue(f"{place}_url")) as bench:
+        number = bench.connection(catchall)
+        is_saving, has_locked = threading.Event(), threading.Event()
+        reset_health = writes.reset_health
+
+        def reset(session: Any, connection_id: int) -> None:
+            is_saving.set()
+            has_locked.wait()
+            reset_health(session, connection_id)
+
+        def ask() -> None:
+            is_saving.wait()
+            with bench.core.database.write() as connection:
+                holds.lock(connection, number)
+                has_locked.set()
+                holds.put(connection, "a hold", number, 1, bench.clock())
+
+        monkeypatch.setattr(writes, "reset_health", reset)
+        asking = threading.Thread(target=in_the_end, args=(ask,))
+        asking.start()
+        connections.update(bench.core, number, {"caption": "Renamed"})
+        asking.join()
+        assert connection_of(bench, number).caption == "Renamed"
+        assert len(bench.rows(SessionHold)) == 1
 
 
 # ---------------------------------------------------------------- receivers of the host

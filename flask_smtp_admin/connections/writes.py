@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session
 
 from flask_smtp_admin import routing
 from flask_smtp_admin.core import Core
-from flask_smtp_admin.database import Database
+from flask_smtp_admin.database import Database, in_the_end
 from flask_smtp_admin.errors import (
     ConfigurationError,
     ConnectionRefused,
@@ -311,11 +311,17 @@ def _locked(core: Core) -> Iterator[Session]:
 
 def _changing(core: Core, write: Callable[[Session], T], caption: str = "") -> T:
     """Run a write, give waiting messages a connection, and tell whoever delivers."""
-    try:
+
+    def change() -> T:
         with _locked(core) as session:
             result = write(session)
             session.flush()
             routing.assign_waiting(session.connection())
+            return result
+
+    try:
+        # A worker that asks for sessions locks the same rows the other way round.
+        result = in_the_end(change)
     except IntegrityError as error:
         raise InvalidConnection(
             {"caption": f"Another connection is called “{caption}”; choose another caption."}
