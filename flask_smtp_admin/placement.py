@@ -6,7 +6,9 @@ either. Must not know what is stored there.
 
 from __future__ import annotations
 
+import os
 import threading
+import weakref
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 
@@ -17,6 +19,7 @@ from flask_sqlalchemy import SQLAlchemy
 from . import host_database, own_database
 from .config import Config
 from .database import Database
+from .direct import shares_one_connection
 from .errors import ConfigurationError, OutboxUnavailable
 
 FirstUse = Callable[[sa.Connection | None], None]
@@ -48,10 +51,7 @@ class Placement:
         self._table: sa.Table | None = None
         self._engine: sa.Engine | None = None
         self._engines: Mapping[str | None, sa.Engine | sa.Connection] | None = None
-        self._lock = threading.RLock()
-        # Apart from the other: the first use waits for the database, whose lock somebody may have
-        # who asks for the engine.
-        self._first_use_lock = threading.RLock()
+        self._make_locks()
         self._first_use: FirstUse = lambda _link: None
         self._used = self._is_being_used = False
         self.database = Database(
@@ -62,6 +62,24 @@ class Placement:
         )
         if db is not None and config.database_uri is None:
             self._adopt(db)
+        _placements.add(self)
+
+    def _make_locks(self) -> None:
+        self._lock = threading.RLock()
+        # Apart from the other: the first use waits for the database, whose lock somebody may have
+        # who asks for the engine.
+        self._first_use_lock = threading.RLock()
+
+    def after_fork(self) -> None:
+        """Begin anew in a child process, which has neither the threads nor a right to the links.
+
+        Two processes that talk over one link to a server read each other's answers. The host's engine
+        is the host's business.
+        """
+        self._make_locks()
+        # A database in memory is that link, and the child has a copy of it.
+        if self._engine is not None and not shares_one_connection(self._engine):
+            self._engine.dispose(close=False)
 
     def on_first_use(self, act: FirstUse) -> None:
         """Have ``act`` run when the database is used for the first time in this process.
@@ -187,3 +205,15 @@ class Placement:
     def _note_use(self, found: sa.Engine | sa.Connection) -> None:
         # What is done in the one transaction of a test of the host is rolled back with it.
         self._used = isinstance(found, sa.Engine)
+
+
+_placements: weakref.WeakSet[Placement] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for placement in list(_placements):
+        placement.after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -6,6 +6,9 @@ works today is decided there.
 
 from __future__ import annotations
 
+from datetime import datetime
+from typing import Any
+
 import sqlalchemy as sa
 from sqlalchemy.orm import aliased
 
@@ -49,7 +52,23 @@ def _hold(line: sa.ColumnElement[str]) -> sa.ColumnElement[bool]:
     return sa.func.length(rest) < sa.func.length(_LINES)
 
 
-def choose_instead(connection: sa.Connection, sender: str, broken_id: int) -> int | None:
+def may_work(
+    health: Any, now: datetime | sa.BindParameter[datetime | None]
+) -> sa.ColumnElement[bool]:
+    """Return the condition that a connection works, or that it is time to try whether it does.
+
+    Only what is sent tells that: one that has nothing to send would never be found to work again.
+
+    :param health: the class of its health, or an alias of that, joined from outside.
+    """
+    return sa.or_(
+        health.breaker.is_(None), health.breaker == BreakerState.CLOSED, health.retry_at <= now
+    )
+
+
+def choose_instead(
+    connection: sa.Connection, sender: str, broken_id: int, now: datetime
+) -> int | None:
     """Return the id of the connection that takes over for a broken one, if there is any.
 
     It carries the same senders by the same right: who has senders of its own is replaced by
@@ -69,9 +88,7 @@ def choose_instead(connection: sa.Connection, sender: str, broken_id: int) -> in
             Connection.id != broken_id,
             *_CARRYING,
             same_right == _CARRIES_ALL,
-            sa.or_(
-                ConnectionHealth.breaker.is_(None), ConnectionHealth.breaker == BreakerState.CLOSED
-            ),
+            may_work(ConnectionHealth, now),
         )
         .order_by(Connection.position, Connection.id)
         .limit(1)

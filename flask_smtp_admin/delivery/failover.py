@@ -29,7 +29,7 @@ def hand_over(core: Core) -> int:
     now = core.now()
     moved = 0
     with core.database.write() as connection:
-        for broken in connection.execute(_BROKEN).all():
+        for broken in connection.execute(_BROKEN, {"now": now}).all():
             if broken.fallback_id is not None:
                 moved += _move(connection, broken, broken.fallback_id, now)
             elif broken.hands_over:
@@ -42,7 +42,7 @@ def _move_each_sender(connection: sa.Connection, broken: Any, now: datetime) -> 
     due = sa.select(Message.sender).where(*_due(broken, now)).distinct().limit(SENDERS_AT_ONCE)
     moved = 0
     for sender in connection.execute(due).scalars().all():
-        other = routing.choose_instead(connection, sender, broken.id)
+        other = routing.choose_instead(connection, sender, broken.id, now)
         if other is not None:
             moved += _move(connection, broken, other, now, Message.sender == sender)
     return moved
@@ -75,22 +75,23 @@ def _due(broken: Any, now: datetime) -> tuple[sa.ColumnElement[bool], ...]:
 
 _Fallback = aliased(Connection)
 _FallbackHealth = aliased(ConnectionHealth)
-_WORKS = BreakerState.CLOSED
+_NOW = sa.bindparam("now", type_=ConnectionHealth.retry_at.type)
 
 _BROKEN = (
     sa.select(
         Connection.id,
         Connection.caption,
         Connection.hands_over,
-        sa.case((sa.func.coalesce(_FallbackHealth.breaker, _WORKS) == _WORKS, _Fallback.id)).label(
-            "fallback_id"
-        ),
+        sa.case((routing.may_work(_FallbackHealth, _NOW), _Fallback.id)).label("fallback_id"),
     )
     .join(ConnectionHealth, ConnectionHealth.connection_id == Connection.id)
     .outerjoin(
         _Fallback, sa.and_(_Fallback.id == Connection.fallback_id, _Fallback.enabled.is_(True))
     )
     .outerjoin(_FallbackHealth, _FallbackHealth.connection_id == _Fallback.id)
-    .where(ConnectionHealth.breaker == BreakerState.OPEN)
+    .where(ConnectionHealth.breaker == BreakerState.OPEN, ConnectionHealth.retry_at > _NOW)
 )
-"""Broken connections, with the fallback that is named for them if it works."""
+"""Broken connections, with the fallback that is named for them if it may work.
+
+One whose next try is due keeps its mail: without any it could not be tried, and would be broken for
+ever where every sweep is followed by a delivery that ends."""

@@ -32,7 +32,7 @@ class ForkGate:
         self._changed = threading.Condition()
         self._uses = 0
         self._of_thread: Counter[int] = Counter()
-        self._is_closed = False
+        self._forks = 0
 
     @contextmanager
     def use(self) -> Iterator[None]:
@@ -43,7 +43,7 @@ class ForkGate:
         me = threading.get_ident()
         with self._changed:
             self._changed.wait_for(
-                lambda: not self._is_closed or self._of_thread[me] > 0, PATIENCE_SECONDS
+                lambda: not self._forks or self._of_thread[me] > 0, PATIENCE_SECONDS
             )
             self._uses += 1
             self._of_thread[me] += 1
@@ -60,13 +60,13 @@ class ForkGate:
     def close(self) -> None:
         """Let no use begin, and wait for those that are going on."""
         with self._changed:
-            self._is_closed = True
+            self._forks += 1
             self._changed.wait_for(lambda: self._uses == 0, PATIENCE_SECONDS)
 
     def open(self) -> None:
-        """Let uses begin again."""
+        """Let uses begin again, once no other thread forks."""
         with self._changed:
-            self._is_closed = False
+            self._forks -= 1
             self._changed.notify_all()
 
 

@@ -96,9 +96,9 @@ def _drain_once(state: State, client: redis.Redis) -> None:
 
 def _ring_behind(state: State, client: redis.Redis) -> None:
     """Put a wake-up into the queue that is answered after the present one, by whoever is alive."""
-    make_queue(state.core.config, client).enqueue(
-        JOB, result_ttl=0, failure_ttl=0, job_timeout=JOB_SECONDS
-    )
+    queue = make_queue(state.core.config, client)
+    if not queue.count:  # there is one already, and each would be followed by another
+        queue.enqueue(JOB, result_ttl=0, failure_ttl=0, job_timeout=JOB_SECONDS)
 
 
 def _ring_at(state: State, client: redis.Redis, due_at: datetime) -> None:

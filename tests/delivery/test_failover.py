@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from flask_smtp_admin.models import Connection, Message
+from flask_smtp_admin.models import BreakerState, Connection, ConnectionHealth, Message
 from tests.delivery.bench import Bench
 from tests.servers.catchall import CatchAll
 
@@ -161,3 +162,33 @@ def test_the_next_in_order_takes_over_when_the_named_one_is_broken_too(
 
     assert sweep_and_work(bench) == 1
     assert bench.message(number).connection_id == third
+
+
+def test_a_fallback_that_was_down_and_has_nothing_to_send_takes_over_again(
+    bench: Bench, pair: tuple[int, int]
+) -> None:
+    broken, fallback = pair
+    number = bench.send()
+    break_down(bench)
+    past = bench.clock() - timedelta(days=30)
+    down = ConnectionHealth.connection_id == fallback
+    bench.change(ConnectionHealth, down, breaker=BreakerState.OPEN, failures=8, retry_at=past)
+    assert sweep_and_work(bench) == 1
+    assert bench.message(number).connection_id == fallback
+    assert bench.health(fallback).breaker is BreakerState.CLOSED
+    assert bench.health(broken).breaker is BreakerState.OPEN
+
+
+def test_a_broken_connection_is_tried_though_every_sweep_comes_before_a_delivery(
+    bench: Bench, pair: tuple[int, int], catchall: CatchAll
+) -> None:
+    broken, _ = pair
+    bench.send()
+    break_down(bench)
+    assert sweep_and_work(bench) == 1, "over the fallback"
+    bench.change(Connection, Connection.id == broken, port=catchall.port)
+    bench.clock.forward(hours=2)
+    number = bench.send()
+    assert sweep_and_work(bench) == 1
+    assert bench.message(number).connection_id == broken
+    assert bench.health(broken).breaker is BreakerState.CLOSED

@@ -29,7 +29,7 @@ def test_a_fork_waits_for_a_use_to_end_and_keeps_the_next_from_beginning() -> No
     wait_until(lambda: steps == ["first begins"])
     closing = threading.Thread(target=gate.close)
     closing.start()
-    wait_until(lambda: gate._is_closed)
+    wait_until(lambda: gate._forks)
     second = threading.Thread(target=use, args=("second",))
     second.start()
     may_end.set()
@@ -48,11 +48,11 @@ def test_a_child_process_finds_the_gate_open() -> None:
     gate = ForkGate()
     child = os.fork()
     if child == 0:
-        os._exit(0 if not gate._is_closed and gate._uses == 0 else 1)
+        os._exit(0 if not gate._forks and gate._uses == 0 else 1)
     _, status = os.waitpid(child, 0)
 
     assert os.waitstatus_to_exitcode(status) == 0
-    assert not gate._is_closed
+    assert not gate._forks
 
 
 def test_who_has_a_use_going_on_does_not_wait_for_a_fork_with_another(
@@ -70,10 +70,20 @@ def test_who_has_a_use_going_on_does_not_wait_for_a_fork_with_another(
     with gate.use():
         thread = threading.Thread(target=gate.close)
         thread.start()
-        wait_until(lambda: gate._is_closed)
+        wait_until(lambda: gate._forks)
         wait = gate._changed.wait_for
         monkeypatch.setattr(gate._changed, "wait_for", wait_for)
         with gate.use():
             assert waits == [True], "it did not have to give up waiting"
     thread.join()
     gate.open()
+
+
+def test_two_threads_that_fork_at_once_keep_the_gate_closed_for_both() -> None:
+    gate = ForkGate()
+    gate.close()
+    gate.close()
+    gate.open()
+    assert gate._forks
+    gate.open()
+    assert not gate._forks
