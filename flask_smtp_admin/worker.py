@@ -161,6 +161,7 @@ class Worker:
 
     def sweep(self) -> None:
         """Take back messages of workers that are gone, give up expired ones, route the rest."""
+        self._clock.look()  # what has expired, is so by the clock of the database
         housekeeping.sweep(
             self._telling_aside, held=self._leases.messages(), clockwork=self.clockwork
         )

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
+from datetime import timedelta
 
 import pytest
 
-from flask_smtp_admin import worker
+from flask_smtp_admin import database, worker
 from flask_smtp_admin.dispatch.burst import deliver_due
+from flask_smtp_admin.dispatch.inline import InlineBell
 from tests.delivery.bench import BRISK, Bench, a_bench
 from tests.delivery.test_housekeeping import die_with
 from tests.servers.catchall import CatchAll
@@ -53,6 +55,21 @@ def test_a_burst_does_not_wait_for_messages_that_others_deliver(
     assert deliver_due(bench.core, sessions=None, say=said.append) == 0
     assert bench.statuses() == ["sending"]
     assert not said
+
+
+@pytest.mark.parametrize("way", ["burst", "inline"])
+def test_what_expires_does_so_by_the_clock_of_the_database(
+    bench: Bench, catchall: CatchAll, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    bench.connection(catchall)
+    bench.send(expires_at=bench.clock() + timedelta(minutes=1))
+    bench.clock.forward(minutes=2)  # this machine alone
+    monkeypatch.setattr(database, "_skew", lambda connection: timedelta(minutes=-2))
+    if way == "burst":
+        deliver_due(bench.core, sessions=None, say=pytest.fail)
+    else:
+        InlineBell(bench.core).ring()
+    assert bench.statuses() == ["sent"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
