@@ -1,7 +1,8 @@
 """Closing a connection's breaker, whoever found that the connection works.
 
 Owns what a success writes to a connection's health, and what the host is told of that; a worker's
-message and a person's test count the same. Must not know how a failure counts: that is for delivery, which meets failures.
+message and a person's test count the same. Must not know how a failure counts: that is for delivery,
+which meets failures.
 """
 
 from __future__ import annotations

@@ -199,6 +199,12 @@ def check_tries(bench: Bench, *, afflicted: int = 1) -> None:
     assert all(number <= 2 for number in tries)
 
 
+def send_to_each(bench: Bench, *, at_most_once: bool = False) -> None:
+    """Send one message to each of so many recipients."""
+    for number in range(MESSAGES):
+        bench.send(f"r{number}@example.org", at_most_once=at_most_once)
+
+
 @EITHER_WAY
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("step", Step)
@@ -213,8 +219,7 @@ def test_one_fault_costs_at_most_the_message_that_met_it(
     with ScriptedServer(tls=certificate, gather=SESSIONS[deliver]) as server:
         server.on(step, quick(fault, impatience))
         connection = connect(bench, server, certificate, deliver)
-        for number in range(MESSAGES):
-            bench.send(f"r{number}@example.org")
+        send_to_each(bench)
 
         run(bench, server, deliver)
 
@@ -234,8 +239,7 @@ def test_a_message_whose_answer_was_lost_goes_again_and_no_other_does(
     with ScriptedServer(tls=certificate, gather=SESSIONS[deliver]) as server:
         server.on(Step.DOT, taking(quick(fault, impatience)))
         connection = connect(bench, server, certificate, deliver)
-        for number in range(MESSAGES):
-            bench.send(f"r{number}@example.org")
+        send_to_each(bench)
 
         run(bench, server, deliver)
 
@@ -263,8 +267,7 @@ def test_it_is_held_instead_if_it_must_not_go_twice(
         behaviour = quick(fault, impatience)
         server.on(Step.DOT, taking(behaviour) if was_taken else behaviour)
         connect(bench, server, certificate, deliver)
-        for number in range(MESSAGES):
-            bench.send(f"r{number}@example.org", at_most_once=True)
+        send_to_each(bench, at_most_once=True)
 
         run(bench, server, deliver)
 
