@@ -415,7 +415,9 @@ class Worker:
         try:
             thread.start()
         except RuntimeError as error:
-            logger.info("No thread can be started any more: %s", error)
+            is_ending = not threading.main_thread().is_alive()
+            level = logging.INFO if is_ending else logging.WARNING
+            logger.log(level, "No thread can be started any more: %s", error)
             return None
         return thread
 

@@ -57,6 +57,7 @@ class Claimed:
     sensitive: bool
     at_most_once: bool
     attempts_count: int
+    crash_count: int
     max_attempts: int | None
     size: int
     body: bytes | None = field(repr=False)
@@ -162,7 +163,7 @@ def _load(connection: Runs, numbers: list[int], token: str) -> list[Claimed]:
 def claimed(row: Sequence[Any], token: str, recipients: Iterable[RecipientRow]) -> Claimed:
     """Make a claimed message of the values of :data:`COLUMNS` and its body, and its recipients."""
     number, message_id, sender, subject, key, utf8, eight_bit, *row = row
-    sensitive, at_most_once, attempts, max_attempts, size, body = row
+    sensitive, at_most_once, attempts, crashes, max_attempts, size, body = row
     pending = []
     settled = {_SENT: 0, _FAILED: 0}
     for recipient, address, status in recipients:
@@ -182,6 +183,7 @@ def claimed(row: Sequence[Any], token: str, recipients: Iterable[RecipientRow]) 
         sensitive=bool(sensitive),
         at_most_once=bool(at_most_once),
         attempts_count=attempts,
+        crash_count=crashes,
         max_attempts=max_attempts,
         size=size,
         body=body,
@@ -206,6 +208,7 @@ COLUMNS = (
     Message.sensitive,
     Message.at_most_once,
     Message.attempts_count,
+    Message.crash_count,
     Message.max_attempts,
     Message.size,
 )

@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import Any, TypeAlias
 
 import sqlalchemy as sa
+from sqlalchemy.orm import aliased
 
 from ..core import Core
 from ..models import Flight, Message, MessageBody, Recipient, Status, Worker, is_being_sent
@@ -31,6 +32,8 @@ REST_AFTER_CRASH = timedelta(minutes=1)
 APART_AFTER_CRASH = timedelta(seconds=30)
 """So much later comes each of several that were in flight in the same two crashes. One of them may be
 what stops the workers: side by side again, all would be put into quarantine with it."""
+CRASHES_TO_SUSPECT = CRASHES_TO_QUARANTINE - 1
+"""From so many on it is tried while no other such message is: see :func:`put_off`."""
 BATCH = 500
 REMEMBER_HOLDS = timedelta(hours=1)
 REMEMBER_ORPHANS = timedelta(days=1)
@@ -213,9 +216,38 @@ def _after_crash(
             f"In quarantine: {crashes} workers stopped while this message was under way."
         )
         return Status.HELD, values
-    if crashes > 1:
+    if crashes >= CRASHES_TO_SUSPECT:
         values["due_at"] = now + REST_AFTER_CRASH + next(turns) * APART_AFTER_CRASH
     return Status.QUEUED, values
+
+
+def put_off(connection: sa.Connection, message: claim.Claimed, now: datetime) -> bool:
+    """Have a message wait that may be what stops the workers, while another such one is tried.
+
+    Their due times keep them apart only where somebody looks in between. ``False``: it may be tried.
+    Of those that are claimed and not yet tried, the one with the lowest number goes first.
+    """
+    other = aliased(Message)
+    first = sa.or_(
+        other.id < message.id, sa.exists().where(Flight.message_id == other.id).correlate(other)
+    )
+    others = sa.select(other.id).where(
+        other.status == Status.SENDING,
+        other.crash_count >= CRASHES_TO_SUSPECT,
+        other.id != message.id,
+        first,
+    )
+    if connection.execute(others.limit(1)).first() is None:
+        return False
+    move(
+        connection,
+        Status.QUEUED,
+        Message.id == message.id,
+        Message.lease_token == message.lease_token,
+        from_={Status.SENDING},
+        values={"lease_token": None, "lease_until": None, "due_at": now + APART_AFTER_CRASH},
+    )
+    return True
 
 
 def put_aside(

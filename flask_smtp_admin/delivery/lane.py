@@ -137,6 +137,8 @@ class Lane:
         content = self._content(message, lease)
         if not content or not message.recipients:
             return self._hold_back(handed, bool(content))
+        if message.crash_count >= housekeeping.CRASHES_TO_SUSPECT and self._comes_later(handed):
+            return True
         if not self._link.is_ready:
             # Opening may take long: what is known already must not hang on it.
             self._write()
@@ -193,6 +195,19 @@ class Lane:
         self._patience.until_end_of(lease, lambda link: claim.hold_back(link, message, reason))
         self._supply.settled(message, lease)
         return True
+
+    def _comes_later(self, handed: Handed) -> bool:
+        """Tell whether another message that may be what stops the workers is being tried."""
+        message, lease = handed
+        self._write()  # it may be the one before
+        now = self._core.now()
+        is_put_off = self._patience.until_end_of(
+            lease, lambda link: housekeeping.put_off(link, message, now)
+        )
+        if is_put_off:
+            self._link.take_back_offer()
+            self._supply.settled(message, lease)
+        return is_put_off
 
     def _decide(self, message: Claimed, transaction: Transaction) -> Decision:
         return decide(

@@ -38,6 +38,7 @@ def claimed(count: int = 1, **fields: Any) -> Claimed:
         "sensitive": False,
         "at_most_once": False,
         "attempts_count": 0,
+        "crash_count": 0,
         "max_attempts": None,
         "size": 10,
         "recipients": tuple(ClaimedRecipient(n, f"r{n}@example.org") for n in range(count)),

@@ -144,6 +144,49 @@ def test_who_was_in_flight_beside_what_stops_the_workers_is_not_quarantined_with
     assert "held" not in [bench.message(number).status for number in numbers if number != poison]
 
 
+def test_those_that_may_stop_the_workers_are_tried_one_by_one_whenever_somebody_looks(
+    each_bench: Bench, catchall: CatchAll
+) -> None:
+    """Cron, say, every few minutes: all of them are due by then."""
+    bench = each_bench
+    bench.connection(catchall, max_sessions=10)
+    for _ in range(25):
+        bench.send()
+    bench.change(Message, crash_count=housekeeping.CRASHES_TO_SUSPECT)
+    catchall.answer_after(0.02)
+    looks = 0
+    while "queued" in bench.statuses() and looks < 25:
+        bench.worker(sessions=10).drain()
+        bench.clock.forward(minutes=5)
+        looks += 1
+
+    assert bench.statuses() == ["sent"] * 25
+    assert len(catchall.messages) == 25
+    assert catchall.most_at_work == 1
+
+
+def test_a_suspect_waits_for_one_that_another_worker_is_trying(
+    each_bench: Bench, main: int
+) -> None:
+    bench = each_bench
+    tried, next_one, other = (bench.send() for _ in range(3))
+    bench.change(Message, crash_count=housekeeping.CRASHES_TO_SUSPECT)
+    bench.change(Message, Message.id == other, crash_count=0)
+    die_with(bench, main, next_one)
+    with bench.core.database.write() as connection:
+        claimed = {one.id: one for one in claim._load(connection, [tried, next_one], "the dead")}
+
+    with bench.core.database.write() as connection:
+        now = bench.clock()
+        assert housekeeping.put_off(connection, claimed[tried], now), "the other one is in flight"
+    message = bench.message(tried)
+    assert (message.status, message.lease_token) == ("queued", None)
+    assert message.due_at == now + housekeeping.APART_AFTER_CRASH
+    with bench.core.database.write() as connection:
+        assert not housekeeping.put_off(connection, claimed[next_one], now)
+    assert bench.message(next_one).status == "sending"
+
+
 def test_a_lease_that_was_renewed_meanwhile_is_left_alone(bench: Bench) -> None:
     """The row is asked for again in the statement that takes it."""
     row = a_connection()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from typing import Any
 
@@ -127,7 +126,6 @@ def test_an_interpreter_that_gives_out_no_threads_does_not_hang_the_worker(
     bench: Bench, catchall: CatchAll, monkeypatch: pytest.MonkeyPatch, caplog: Any
 ) -> None:
     """Python 3.12 refuses to start threads from then on (see the atexit module)."""
-    caplog.set_level(logging.INFO)
     bench.connection(catchall)
     bench.send()
     worker = bench.worker()
