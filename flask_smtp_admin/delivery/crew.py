@@ -164,6 +164,10 @@ class Crew(Generic[Wish, Answer]):
 
     # --- for lanes --------------------------------------------------------------------------------
 
+    def is_lane(self) -> bool:
+        """Tell whether it is a lane of this crew that asks."""
+        return self._here() is not None
+
     def until_ready(self, sock: socket.socket, seconds: float, *, to_write: bool) -> bool:
         """Let others go on until the socket is ready; ``False``: the time is over."""
         shift = self._here()
@@ -239,7 +243,7 @@ class Crew(Generic[Wish, Answer]):
 
         What is no lane waits until it is done.
         """
-        if self._here() is not None:
+        if self.is_lane():
             thread = threading.Thread(target=act, name="smtp-admin-aside", daemon=True)
             with contextlib.suppress(RuntimeError):  # the interpreter is ending
                 thread.start()

@@ -304,6 +304,15 @@ class Lane:
             self._write()
             self._join_teller()
             self._place.goes_on()
+        elif not self._crew.is_lane() and self._has_news():
+            self._write()  # it waits for them there and then
+
+    def _has_news(self) -> bool:
+        """Tell whether somebody may want to hear of the outcome that is not written yet."""
+        done = self._done
+        return done is not None and (
+            not facts.is_plain_success(done.decision) or self._core.hears("message_sent")
+        )
 
     def _join_teller(self) -> None:
         teller, self._teller = self._teller, None

@@ -29,6 +29,24 @@ def test_a_message_sent_by_a_receiver_is_taken_along(bench: Bench, catchall: Cat
     assert bench.statuses() == ["sent", "sent"]
 
 
+def test_who_hears_of_a_message_keeps_no_other_in_flight(bench: Bench, catchall: CatchAll) -> None:
+    """A process that is killed while it does something of its own has nothing to say of any."""
+    bench.connection(catchall)
+    catchall.answer_recipient("late@example.org", "451 4.7.1 come back later")
+    heard: list[tuple[str, dict[int, str]]] = []
+
+    def note(event: Any) -> None:
+        if event.code != "message_queued":
+            heard.append((event.code, bench.in_flight()))
+
+    object.__setattr__(bench.core, "publish", note)
+    for recipient in ("ann@example.org", "late@example.org", "bob@example.org"):
+        bench.send(recipient)
+    InlineBell(bench.core).ring()
+
+    assert heard == [("message_sent", {}), ("delivery_failed", {}), ("message_sent", {})]
+
+
 def test_what_a_killed_process_left_is_taken_back(bench: Bench, catchall: CatchAll) -> None:
     connection = bench.connection(catchall)
     bench.send()
