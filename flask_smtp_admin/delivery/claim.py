@@ -59,6 +59,7 @@ class Claimed:
     attempts_count: int
     crash_count: int
     max_attempts: int | None
+    priority: int
     size: int
     body: bytes | None = field(repr=False)
     recipients: tuple[ClaimedRecipient, ...]
@@ -163,7 +164,7 @@ def _load(connection: Runs, numbers: list[int], token: str) -> list[Claimed]:
 def claimed(row: Sequence[Any], token: str, recipients: Iterable[RecipientRow]) -> Claimed:
     """Make a claimed message of the values of :data:`COLUMNS` and its body, and its recipients."""
     number, message_id, sender, subject, key, utf8, eight_bit, *row = row
-    sensitive, at_most_once, attempts, crashes, max_attempts, size, body = row
+    sensitive, at_most_once, attempts, crashes, max_attempts, priority, size, body = row
     pending = []
     settled = {_SENT: 0, _FAILED: 0}
     for recipient, address, status in recipients:
@@ -185,6 +186,7 @@ def claimed(row: Sequence[Any], token: str, recipients: Iterable[RecipientRow]) 
         attempts_count=attempts,
         crash_count=crashes,
         max_attempts=max_attempts,
+        priority=priority,
         size=size,
         body=body,
         recipients=tuple(pending),
@@ -210,6 +212,7 @@ COLUMNS = (
     Message.attempts_count,
     Message.crash_count,
     Message.max_attempts,
+    Message.priority,
     Message.size,
 )
 """What is read of a message that is claimed."""

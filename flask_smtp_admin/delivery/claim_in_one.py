@@ -127,7 +127,6 @@ def _taken(due: list[sa.CTE]) -> sa.CTE:
         )
         .returning(
             *(getattr(message, column.key) for column in claim.COLUMNS),
-            message.priority,
             message.due_at,
         )
         .cte("taken")

@@ -31,13 +31,17 @@ from .patience import Patience
 from .record import Carrier
 from .seats import Asking, Seats
 
-BATCH, FIRST_BATCH = 100, 20
-"""Messages at most of a claim, and of the first."""
+BATCH = 100
+"""Messages at most of a claim."""
+FIRST_A_LANE = 1
+"""Messages for each lane of the first claim, when it is not known yet how fast the server is."""
 FILLINGS = 3
 """So many claims are looked back: two may follow each other at once, when several lanes of a slow server
 get their replies at the same moment."""
-BATCH_SECONDS = 1.0
-"""What a claim should last: a message that is urgent waits for no longer than that."""
+BATCH_SECONDS = 0.5
+"""What a claim should last: a message that is urgent waits for no longer, and for those in hand."""
+SLOW_SECONDS = 0.5
+"""From so long a time for a message on, a lane is given the next one only when it is done."""
 
 
 class Handed(NamedTuple):
@@ -97,7 +101,7 @@ class Supply:
             and not leases.is_lone
         )
         self._is_refilling = False
-        self._fitting = min(largest, FIRST_BATCH)
+        self._fitting: int | None = None
         self._lock = threading.Lock()
         self._is_open = True
         self._is_dry = False
@@ -330,7 +334,10 @@ class Supply:
         with self._lock:
             has_lane = any(place.is_admitted for place in self._places)
             self._is_dry = len(batch) < filling.asked or not has_lane
+            is_urgent = batch and self._pool and batch[0].priority < _priority(self._pool[-1])
             self._pool.extend(Handed(message, lease) for message in batch)
+            if is_urgent:  # it passes what was claimed before
+                self._pool = deque(sorted(self._pool, key=_priority))
             if batch:
                 lease.messages.update(message.id for message in batch)
                 self._outstanding.add(lease)
@@ -421,9 +428,15 @@ class Supply:
         finished = self._finished - before
         if finished:
             seconds = (now - since) / finished
-            fitting = int(BATCH_SECONDS / max(seconds, 1e-6))
-            self._fitting = max(1, min(fitting, self._largest))
-        return self._fitting
+            self._fitting = int(BATCH_SECONDS / max(seconds, 1e-6))
+        fitting = self._fitting
+        if fitting is None:
+            fitting = FIRST_A_LANE * len(self._places)
+        return max(1, min(fitting, self._largest))
+
+
+def _priority(handed: Handed) -> int:
+    return handed.message.priority
 
 
 def _end_seconds(endpoint: Endpoint) -> float:
@@ -446,7 +459,8 @@ class Place:
         """Whether other workers have all the sessions that the connection may have."""
         self._ahead: Handed | None = None
         self._waits_since: float | None = None
-        self._is_slow = False
+        # Until it is known. An urgent message would wait for what was reserved, too.
+        self._is_slow = True
 
     def next(self) -> Handed | None:
         """Return the message to be sent now; ``None``: the lane is not needed.
@@ -486,7 +500,7 @@ class Place:
         """Note that the server has answered, or will not."""
         since, self._waits_since = self._waits_since, None
         if since is not None:
-            self._is_slow = time.monotonic() - since > BATCH_SECONDS / 2
+            self._is_slow = time.monotonic() - since > SLOW_SECONDS
 
     def waiting_seconds(self) -> float:
         """Return for how long the server has kept the lane waiting."""

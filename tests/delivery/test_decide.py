@@ -40,6 +40,7 @@ def claimed(count: int = 1, **fields: Any) -> Claimed:
         "attempts_count": 0,
         "crash_count": 0,
         "max_attempts": None,
+        "priority": 5,
         "size": 10,
         "recipients": tuple(ClaimedRecipient(n, f"r{n}@example.org") for n in range(count)),
         "sent_before": 0,

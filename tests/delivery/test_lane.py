@@ -190,8 +190,9 @@ def test_a_large_body_is_read_when_its_turn_comes(each_bench: Bench, catchall: C
 
 
 def test_a_message_lost_to_another_worker_is_not_sent(
-    bench: Bench, scripted: ScriptedServer
+    bench: Bench, scripted: ScriptedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(supply, "FIRST_A_LANE", 3)
     bench.connection(scripted)
     first, second, third = bench.send(), bench.send(), bench.send()
 
@@ -415,11 +416,13 @@ def test_exim_takes_a_message_over_tls_after_a_login(bench: Bench, exim: EximSer
     assert bench.message(number).message_id.encode() in exim.wait_for(1)[0]
 
 
-def test_a_slow_server_is_given_few_messages_at_a_time(
-    bench: Bench, scripted: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("before", [0, 3])
+def test_an_urgent_message_waits_for_what_a_slow_server_has_in_hand(
+    each_bench: Bench, scripted: ScriptedServer, monkeypatch: pytest.MonkeyPatch, before: int
 ) -> None:
-    """So that an urgent message waits for a few of them, and not for all that are claimed."""
-    monkeypatch.setattr(supply, "FIRST_BATCH", 4)
+    """Also when it is not known yet that the server is slow."""
+    bench = each_bench
+    monkeypatch.setattr(supply, "SLOW_SECONDS", 0.0)
     monkeypatch.setattr(supply, "BATCH_SECONDS", 1e-9)
     urgent: list[int] = []
 
@@ -427,15 +430,14 @@ def test_a_slow_server_is_given_few_messages_at_a_time(
         urgent.append(bench.send("urgent@example.org", priority="high"))
         peer.say("250 2.0.0 taken")
 
-    scripted.on(Step.DOT, enqueue_urgent)
+    scripted.on(Step.DOT, *[None] * before, enqueue_urgent)
     bench.connection(scripted, max_sessions=1)
     for _ in range(8):
         bench.send()
-    worker = bench.worker(sessions=1)
-    worker.drain()
+    bench.worker(sessions=1).drain()
 
     order = [row.message_id for row in bench.attempts()]
-    assert order.index(urgent[0]) == 4, "behind the first claim, before everything else"
+    assert order.index(urgent[0]) == before + 1
     assert bench.statuses() == ["sent"] * 9
 
 

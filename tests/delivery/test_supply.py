@@ -36,6 +36,15 @@ class Counting(Patience):
         return super()._tried(*arguments)
 
 
+FIRST = 10
+"""Messages of the first claim for each lane, in these tests."""
+
+
+@pytest.fixture(autouse=True)
+def _more_at_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supply, "FIRST_A_LANE", FIRST)
+
+
 class Shop:
     """A connection with two sessions, and the supplies of a worker."""
 
@@ -50,7 +59,10 @@ class Shop:
     def join(self) -> Place:
         carrier = carriers.find(self.bench.core, self.number)
         assert carrier is not None
-        return self.supplies.join(carrier)
+        place = self.supplies.join(carrier)
+        place.offers()
+        place.has_outcome()  # so that it is known to be fast
+        return place
 
     def next(self, place: Place) -> Handed:
         handed = place.next()
@@ -88,6 +100,19 @@ def test_lanes_share_one_claim(shop: Shop) -> None:
     assert shop.holds() == [2]
 
 
+def test_what_is_urgent_passes_what_was_claimed_before_it(shop: Shop) -> None:
+    places = [shop.join(), shop.join()]
+    low = [shop.bench.send(priority="low") for _ in range(2 * FIRST + 3)]
+    taken = [shop.next(places[0]).message.id for _ in range(2 * FIRST - 1)]
+    high = shop.bench.send(priority="high")
+    normal = [shop.bench.send() for _ in range(2)]
+
+    taken += [shop.next(places[0]).message.id for _ in range(4)]
+
+    rest = len(taken) - 4
+    assert taken == [*low[:rest], high, *normal, low[rest]]
+
+
 def test_a_lane_that_comes_later_looks_again(shop: Shop) -> None:
     shop.bench.send()
     one = shop.join()
@@ -112,7 +137,7 @@ def test_what_is_reserved_comes_next_and_goes_back_with_its_lane(shop: Shop) -> 
 def test_a_lane_with_a_slow_server_reserves_nothing(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(supply, "BATCH_SECONDS", 0.0)
+    monkeypatch.setattr(supply, "SLOW_SECONDS", 0.0)
     for _ in range(2):
         shop.bench.send()
     place = shop.join()
@@ -211,14 +236,14 @@ def test_a_connection_that_was_changed_gets_a_new_supply(shop: Shop) -> None:
 
 
 def test_who_claims_stops_when_the_server_asks_for_a_pause(shop: Shop) -> None:
-    for _ in range(supply.FIRST_BATCH + 5):
+    for _ in range(FIRST + 5):
         shop.bench.send()
     before = shop.join()
     shop.next(before)
     quota = Trouble(stage="mail", reason="Too much for now.", quota=True)
     with shop.bench.core.database.write() as connection:
         breaker.note_failure(connection, shop.number, quota, shop.bench.clock())
-    for _ in range(supply.FIRST_BATCH - 1):
+    for _ in range(FIRST - 1):
         shop.next(before)
     assert before.next() is None
     before.supply.leave(before)
@@ -229,9 +254,9 @@ def test_lanes_go_on_with_what_there_is_while_one_of_them_claims(
     postgres_shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shop = postgres_shop
-    numbers = [shop.bench.send() for _ in range(supply.FIRST_BATCH + 3)]
+    numbers = [shop.bench.send() for _ in range(2 * FIRST + 3)]
     places = [shop.join(), shop.join()]
-    taken = [shop.next(places[0]).message.id for _ in range(supply.FIRST_BATCH - 1)]
+    taken = [shop.next(places[0]).message.id for _ in range(2 * FIRST - 1)]
     claim, meanwhile = claim_in_one.claim_current, list[int]()
 
     def slowly(*values: Any, **more: Any) -> Any:
@@ -249,10 +274,10 @@ def test_a_claim_that_fails_is_no_claim_any_more(
     postgres_shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shop = postgres_shop
-    for _ in range(supply.FIRST_BATCH + 1):
+    for _ in range(FIRST + 1):
         shop.bench.send()
     place = shop.join()
-    leases = [shop.next(place).lease for _ in range(supply.FIRST_BATCH)]
+    leases = [shop.next(place).lease for _ in range(FIRST)]
     with monkeypatch.context() as patch:
         patch.setattr(claim_in_one, "claim_current", lambda *_, **__: 1 / 0)
         with pytest.raises(ZeroDivisionError):
