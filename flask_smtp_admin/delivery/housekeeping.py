@@ -69,6 +69,22 @@ def rescue(core: Core, *, held: Held = NOTHING, clockwork: Clockwork | None = No
     its worker lives, and had no chance yet to renew the lease. All others were provably not offered to
     a server and simply go back: their worker, should it live, finds that out before it offers them.
     """
+    taken = 0
+    after: int | None = 0
+    while after is not None:
+        some, after = _rescue_some(core, after, held, clockwork)
+        taken += some
+    return taken
+
+
+def _rescue_some(
+    core: Core, after: int, held: Held, clockwork: Clockwork | None
+) -> tuple[int, int | None]:
+    """Do it for a batch in one transaction.
+
+    :param after: number of the last message that was looked at.
+    :returns: how many were taken back, and the number to go on after, if there may be more.
+    """
     now = core.now()
     with core.database.write() as connection:
         ended_before = core.database_time(connection)
@@ -92,7 +108,9 @@ def rescue(core: Core, *, held: Held = NOTHING, clockwork: Clockwork | None = No
                 Message.lease_until < ended_before,
                 *_not_in_hand(held),
                 *(() if is_certain or is_new else (~claim.in_flight(),)),
+                Message.id > after,
             )
+            .order_by(Message.id)
             .limit(BATCH)
             .with_for_update(skip_locked=True)
         ).all()
@@ -114,7 +132,7 @@ def rescue(core: Core, *, held: Held = NOTHING, clockwork: Clockwork | None = No
     for row in taken:
         if row.id in marks:
             core.publish(_event(row, now))
-    return len(taken)
+    return len(taken), rows[-1].id if len(rows) == BATCH else None
 
 
 def _signs_of_life(connection: sa.Connection) -> list[datetime]:
@@ -304,6 +322,14 @@ def _event(row: Any, now: datetime) -> Event:
 
 def expire(core: Core) -> int:
     """Give up messages that expired before they could be sent; return how many."""
+    counts = [_expire_some(core)]
+    while counts[-1] == BATCH:
+        counts.append(_expire_some(core))
+    return sum(counts)
+
+
+def _expire_some(core: Core) -> int:
+    """Do it for a batch in one transaction."""
     now = core.now()
     with core.database.write() as connection:
         rows = connection.execute(

@@ -49,6 +49,37 @@ def test_nothing_is_taken_back_before_its_lease_ends(each_bench: Bench, main: in
     assert bench.statuses() == ["sending"]
 
 
+def test_one_sweep_takes_back_all_that_a_worker_left_and_gives_up_all_that_expired(
+    each_bench: Bench, main: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many those are: the next one is a while away."""
+    bench = each_bench
+    monkeypatch.setattr(housekeeping, "BATCH", 3)
+    numbers = [bench.send() for _ in range(10)]
+    die_with(bench, main, numbers[0])
+    soon = bench.clock() + timedelta(seconds=30)
+    expiring = [bench.send(expires_at=soon) for _ in range(10)]
+    bench.clock.forward(seconds=46)
+
+    assert housekeeping.sweep(bench.core) == 10
+    assert bench.statuses() == ["queued"] * len(numbers) + ["failed"] * len(expiring)
+
+
+def test_what_may_be_in_flight_does_not_keep_the_rest_from_being_taken_back(
+    each_bench: Bench, main: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While it is not sure that its worker is gone."""
+    bench = each_bench
+    monkeypatch.setattr(housekeeping, "BATCH", 3)
+    numbers = [bench.send() for _ in range(10)]
+    die_with(bench, main, *numbers[:5])
+    bench.clock.forward(seconds=46)
+    just_started = Clockwork(pause=60.0)
+
+    assert housekeeping.rescue(bench.core, clockwork=just_started) == 5
+    assert bench.statuses() == ["sending"] * 5 + ["queued"] * 5
+
+
 def test_what_was_not_offered_goes_back_as_if_nothing_had_been(
     each_bench: Bench, main: int
 ) -> None:
