@@ -77,6 +77,7 @@ class Placement:
         is the host's business.
         """
         self._make_locks()
+        self._is_being_used = False
         # A database in memory is that link, and the child has a copy of it.
         if self._engine is not None and not shares_one_connection(self._engine):
             self._engine.dispose(close=False)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -58,6 +58,9 @@ LOOK_FOR_ENDED = 1.0
 """Seconds between two looks at which sessions have ended, when all of them are being ended."""
 LOOK_FOR_ROOM = 0.25
 """Seconds until it is looked again whether there is room for a connection that has no lane."""
+
+MOST_LINGERING = 16
+"""So many lanes may wait for the host's receivers after their last message before they count again."""
 
 LONE_LEASE = timedelta(minutes=15)
 """The lease of a worker without a heartbeat, which claims one message at a time: time enough for a
@@ -132,6 +135,10 @@ class Worker:
         self._reply_seconds: float | None = None
         self._has_crew = False
         self._crowded_out = 0
+        self._had_turn: dict[int, float] = {}
+        self._lingering_count = 0
+        self._untold: deque[Event] = deque()
+        self._is_telling = False
         # For what is told in the worker's own thread, which must not wait for who hears of it.
         self._telling_aside = replace(core, publish=self._publish_aside)
 
@@ -283,6 +290,7 @@ class Worker:
         self._ended.set()
         self._end_sessions(self._rack.shut())
         self._crew.join()
+        self._has_crew = False
         self._leave_to_others()
         if heartbeat is not None:
             heartbeat.join(DATABASE_PAUSE)
@@ -335,12 +343,16 @@ class Worker:
         """Start lanes for every connection that may be used and has something due."""
         due = self._due_counts(self._sessions * MESSAGES_A_LANE, now)
         with self._lock:
-            first = sorted((number for number in due if due[number]), key=self._active.__getitem__)
+            first = sorted((number for number in due if due[number]), key=self._turn)
         self._crowded_out = 0
         started = sum(self._start_lanes_of(number, due[number]) for number in first)
         if self._crowded_out:
-            self._supplies.make_room(self._crowded_out)
+            self._supplies.make_room(self._crowded_out, STUCK_AFTER)
         return started
+
+    def _turn(self, number: int) -> tuple[int, float]:
+        """Return what says when it is a connection's turn: the fewest lanes, then the longest wait."""
+        return self._active[number], self._had_turn.get(number, float("-inf"))
 
     def _due_counts(self, enough: int, now: datetime | None = None) -> dict[int, int]:
         now = now or self._core.now()
@@ -357,7 +369,8 @@ class Worker:
             return 0
         self._end_sessions(self._rack.outdated(number, carrier.endpoint))
         with self._lock:
-            active, total = self._active[number], self._active.total()
+            active = self._active[number]
+            total = self._active.total() + max(0, self._lingering_count - MOST_LINGERING)
         # A lane may be kept by a slow server, so it is not counted on for what is due now. Nor does
         # it keep others: a server that is silent for ten minutes is nothing to other connections.
         wanted = min(carrier.max_sessions - active, -(-due // MESSAGES_A_LANE))
@@ -380,6 +393,7 @@ class Worker:
         place = self._supplies.join(carrier)
         with self._lock:
             self._active[carrier.id] += 1
+            self._had_turn[carrier.id] = time.monotonic()
         if self._alone:
             self._run_lane(place, probe)
             return True
@@ -393,10 +407,29 @@ class Worker:
 
     def _publish_aside(self, event: Event) -> None:
         """Let the host's receivers know, without waiting for them where there is a crew."""
-        tell = partial(self._core.publish, event)
-        aside = self._has_crew and self._core.hears(event.code)
-        if not (aside and self._start_in_crew(lambda: self._crew.aside(tell))):
-            tell()
+        if not (self._has_crew and self._core.hears(event.code)):
+            self._core.publish(event)
+            return
+        with self._lock:
+            self._untold.append(event)
+            is_telling, self._is_telling = self._is_telling, True
+        if not is_telling and not self._start_in_crew(lambda: self._crew.aside(self._tell)):
+            self._tell()
+
+    def _tell(self) -> None:
+        """Tell one after the other: a sweep may have very much to say."""
+        try:
+            while True:
+                with self._lock:
+                    if not self._untold:
+                        self._is_telling = False
+                        return
+                    event = self._untold.popleft()
+                self._core.publish(event)
+        except BaseException:
+            with self._lock:
+                self._is_telling = False
+            raise
 
     def _start_in_crew(self, act: Callable[[], None]) -> bool:
         try:
@@ -451,10 +484,18 @@ class Worker:
         finally:
             with self._lock:
                 self._active[number] -= 1
+                self._lingering_count += 1
                 self._sent_count += lane.sent_count
                 self._released = self._released or lane.released_count > 0
                 self._rests_until[number] = time.monotonic() + pause
             self.bell.ring()
+            # Only now: others may have its place and its session meanwhile.
+            try:
+                lane.join_receivers()
+            finally:
+                with self._lock:
+                    self._lingering_count -= 1
+                self.bell.ring()
 
     def _rests(self, number: int) -> bool:
         with self._lock:
@@ -462,7 +503,7 @@ class Worker:
 
     def _busy(self) -> bool:
         with self._lock:
-            return self._active.total() > 0
+            return self._active.total() + self._lingering_count > 0
 
     def _tidy_sessions(self) -> None:
         """End sessions that nobody uses, or that take the place of other workers.

@@ -20,8 +20,9 @@ from flask_smtp_admin.database import in_the_end
 from flask_smtp_admin.delivery import holds, supplies
 from flask_smtp_admin.delivery.lease import Pace
 from flask_smtp_admin.models import BreakerState, Connection, ConnectionHealth, Message, SessionHold
-from flask_smtp_admin.outbox import acts, inserting
+from flask_smtp_admin.outbox import SendOptions, acts, enqueue_many, inserting
 from flask_smtp_admin.signals import Event
+from flask_smtp_admin.smtp import Draft, freeze
 from flask_smtp_admin.worker import Worker
 from tests.delivery.bench import BRISK, Bench, a_bench, connection_of
 from tests.servers.catchall import CatchAll
@@ -65,6 +66,27 @@ def test_a_long_queue_of_one_connection_keeps_no_other_waiting(
             busy.answer_after(0)
             busy.wait_for(200)
     assert bench.statuses() == ["sent"] * 201
+
+
+def test_who_has_waited_longest_comes_next(
+    bench: Bench, catchall: CatchAll, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not who comes first in the list: the lane that has just made room would be there again."""
+    monkeypatch.setattr(supplies, "TURN_SECONDS", 0.2)
+    with CatchAll() as busy, CatchAll() as other:
+        for name, server in (("Bulk", busy), ("Other", other)):
+            server.answer_after(0.01)
+            bench.connection(server, name, max_sessions=4)
+        bench.connection(catchall, "Resets")
+        for _ in range(500):
+            bench.send(connection="Bulk", priority="low")
+            bench.send(connection="Other", priority="low")
+        with running(bench.worker(sessions=1)) as worker:
+            busy.wait_for(5)
+            bench.send(connection="Resets", priority="high")
+            worker.bell.ring()
+            catchall.wait_for(1)
+            assert len(busy.messages) + len(other.messages) < 1000
 
 
 @pytest.mark.parametrize("step", [Step.BANNER, Step.DOT])
@@ -195,6 +217,34 @@ def test_a_message_is_stored_though_its_connection_is_deleted_at_that_moment(
         assert bench.message(bench.send()).connection_id == second
 
 
+@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize("place", ["postgres", "mariadb"])
+def test_messages_are_stored_though_what_was_chosen_for_them_is_deleted(
+    place: str,
+    count: int,
+    request: pytest.FixtureRequest,
+    catchall: CatchAll,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Between the choice and the insert, where those are two statements."""
+    with a_bench(request.getfixturevalue(f"{place}_url")) as bench:
+        first, _ = (bench.connection(catchall, name) for name in ("First", "Second"))
+        choose = inserting._choose
+
+        def chosen(*given: Any) -> None:
+            choose(*given)
+            if bench.rows(Connection, Connection.id == first):
+                connections.delete(bench.core, first)
+
+        monkeypatch.setattr(inserting, "_choose", chosen)
+        draft = Draft(subject="x", sender="shop@example.org", to=("ann@example.org",), text="x")
+        frozen = [freeze(draft, now=bench.clock()) for _ in range(count)]
+        stored = enqueue_many(bench.core, frozen, SendOptions())
+
+        there = {row.id for row in bench.rows(Connection)}
+        assert {bench.message(one.id).connection_id for one in stored} <= there
+
+
 @pytest.mark.parametrize("place", ["postgres", "mariadb"])
 def test_a_connection_can_be_saved_while_a_worker_asks_for_its_sessions(
     place: str,
@@ -277,6 +327,125 @@ def test_while_a_receiver_takes_its_time_nothing_is_in_flight_and_outcomes_are_k
         assert len(catchall.messages) == 2
         slow.may_go.set()
         wait_until(lambda: bench.statuses() == ["sent"] * 4, what="the others")
+
+
+def test_receivers_of_what_the_sweep_found_are_called_one_after_the_other(
+    bench: Bench, catchall: CatchAll
+) -> None:
+    """There may be very many, and each may want a connection of the database."""
+    bench.connection(catchall)
+    for _ in range(40):
+        bench.send()
+    bench.change(Message, expires_at=bench.clock() - timedelta(seconds=1))
+    at_work = threading.Semaphore(1)
+    heard: list[bool] = []
+
+    def note(event: Event) -> None:
+        if event.code == "final_delivery_failed":
+            is_alone = at_work.acquire(blocking=False)
+            heard.append(is_alone)
+            time.sleep(0.005)  # what a receiver takes
+            if is_alone:
+                at_work.release()
+
+    with running(Worker(replace(bench.core, publish=note), kind="test")):
+        wait_until(lambda: len(heard) == 40, what="all receivers")
+    assert all(heard)
+
+
+def test_what_a_sweep_after_a_drain_finds_is_told_before_it_returns(
+    bench: Bench, catchall: CatchAll
+) -> None:
+    """The process may end then."""
+    bench.connection(catchall)
+    heard: list[str] = []
+
+    def note(event: Event) -> None:
+        if event.code == "final_delivery_failed":
+            time.sleep(0.05)  # what a receiver takes
+            heard.append(event.code)
+
+    worker = Worker(replace(bench.core, publish=note), kind="test")
+    worker.drain()
+    bench.send()
+    bench.change(Message, expires_at=bench.clock() - timedelta(seconds=1))
+    worker.sweep()
+    assert heard
+
+
+def test_receivers_that_hang_keep_no_session_from_others(bench: Bench, catchall: CatchAll) -> None:
+    with CatchAll() as server, CatchAll() as other:
+        bench.connection(server, "One", max_sessions=2)
+        bench.connection(other, "Another", max_sessions=2)
+        bench.connection(catchall, "Resets")
+        may_go = threading.Event()
+
+        def hang(event: Event) -> None:
+            if event.code == "message_sent":
+                may_go.wait(60)
+
+        with running(Worker(replace(bench.core, publish=hang), kind="test", sessions=2)) as worker:
+            for name, its in (("One", server), ("Another", other)):
+                bench.send(connection=name)
+                worker.bell.ring()
+                its.wait_for(1)
+            wait_until(lambda: bench.statuses() == ["sent", "sent"], what="their outcomes")
+            bench.send(connection="Resets")
+            worker.bell.ring()
+            catchall.wait_for(1)
+            may_go.set()
+
+
+@pytest.mark.parametrize("takes", [0.0, 0.2])
+def test_an_outcome_that_cannot_be_written_is_no_fault_of_the_others(
+    bench: Bench, catchall: CatchAll, takes: float
+) -> None:
+    """They are sent as soon as the database takes it, or when its lease has ended."""
+    bench.connection(catchall, max_sessions=1)
+    for _ in range(6):
+        bench.send()
+    _sql(
+        bench,
+        "CREATE TRIGGER no BEFORE INSERT ON smtp_admin_attempt WHEN NEW.message_id = 2 "
+        "BEGIN SELECT RAISE(ABORT, 'no'); END",
+    )
+
+    def slow(event: Event) -> None:
+        if event.code == "message_sent":
+            time.sleep(takes)
+
+    with running(Worker(replace(bench.core, publish=slow), kind="test", pace=BRISK)) as worker:
+        catchall.wait_for(2)
+        wait_until(lambda: bench.statuses().count("sent") >= 1, what="the outcome of the first")
+        _sql(bench, "DROP TRIGGER no")
+        wait_until(lambda: bench.statuses() == ["sent"] * 6, what="all outcomes")
+        wait_until(lambda: not worker._leases.held(), what="the end of all leases")
+    assert [row.crash_count for row in bench.messages()[2:]] == [0] * 4
+
+
+def _sql(bench: Bench, words: str) -> None:
+    with bench.engine.begin() as connection:
+        connection.execute(sa.text(words))
+
+
+# ---------------------------------------------------------------- the end of a process
+
+
+def test_a_server_that_has_a_message_is_heard_out_at_the_end_of_a_process(
+    bench: Bench, scripted: ScriptedServer
+) -> None:
+    """Beyond the time that it has for its other replies: otherwise it would get it again."""
+
+    def slow(peer: Peer) -> None:
+        time.sleep(1.5)  # of the server
+        peer.accept(peer.offered, "250 2.0.0 taken")
+
+    scripted.always(Step.DOT, slow)
+    bench.connection(scripted)
+    bench.send()
+    assert bench.worker().drain_alone(seconds=1, patience=1) == 1
+    assert bench.statuses() == ["sent"]
+    assert len(scripted.accepted) == 1
 
 
 # ---------------------------------------------------------------- workers

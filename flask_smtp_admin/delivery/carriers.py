@@ -17,7 +17,8 @@ from .breaker import Trouble
 from .record import Carrier
 
 HURRIED_SESSION = 30.0
-"""Seconds that a session of a hurried worker may last: less than its lease, as nobody renews it."""
+"""Seconds that a session of a hurried worker may last until the end of a message, and the server's last
+reply after it: less than its lease, as nobody renews that."""
 
 
 def find(core: Core, connection_id: int, patience: float | None = None) -> Carrier | None:
@@ -43,6 +44,8 @@ def _hurried(endpoint: Endpoint, patience: float) -> Endpoint:
         endpoint,
         connect_timeout=min(endpoint.connect_timeout, patience),
         reply_timeout=min(endpoint.reply_timeout, patience),
+        # Who does not hear the server out has the message sent again.
+        final_timeout=min(endpoint.final_timeout, HURRIED_SESSION),
         # Each reply may take its time, and there are many: all of them together may not.
         session_deadline=min(endpoint.session_deadline, HURRIED_SESSION, patience),
     )

@@ -92,8 +92,10 @@ class Lane:
                 self._conclude()
         finally:
             self._link.close()
-            # Only now: others may have its session meanwhile.
-            self._join_teller()
+
+    def join_receivers(self) -> None:
+        """Wait until what was told last has been heard, when the lane has run."""
+        self._join_teller()
 
     def _deliver(self) -> None:
         going = True
@@ -112,9 +114,20 @@ class Lane:
             self._supply.give_up(*handed)
             raise
         except Exception as error:
+            if self._is_stuck_with_the_one_before():
+                self._supply.take_back(self._place, handed)
+                raise
             logger.exception("Message %d could not be handled.", handed.message.id)
             self._put_aside(handed, error)
             return True
+
+    def _is_stuck_with_the_one_before(self) -> bool:
+        """Tell whether it is an outcome that cannot be written: no other message is to blame for it."""
+        try:
+            self._write()
+        except Exception:  # noqa: BLE001  (the caller has one to tell of)
+            return True
+        return False
 
     def _put_aside(self, handed: Handed, error: Exception) -> None:
         message, lease = handed
@@ -222,7 +235,7 @@ class Lane:
         """Record the last message; the last lane also releases what was not offered."""
         try:
             self._link.put_back()
-            with contextlib.suppress(OutboxUnavailable):  # what it could not write, is tried again
+            with contextlib.suppress(Exception):  # what it could not write, is tried again
                 self._wait_for_receivers()
         finally:
             leaving = self._supply.leave(self._place)

@@ -67,13 +67,13 @@ class Supplies:
         """Return how many lanes, over all connections, have waited for so long."""
         return sum(supply.stuck(seconds) for supply in self.open())
 
-    def make_room(self, lanes: int) -> None:
+    def make_room(self, lanes: int, stuck_after: float) -> None:
         """Have so many lanes end that other connections need, those being counted that are about to.
 
         They come from the connection that has most, and leave after the message in hand.
         """
         supplies = self.open()
-        for _ in range(lanes - sum(supply.leaving_count() for supply in supplies)):
+        for _ in range(lanes - sum(supply.leaving_count(stuck_after) for supply in supplies)):
             fullest = max(supplies, key=Supply.staying_count, default=None)
             if fullest is None or not fullest.ask_to_leave(1, after=TURN_SECONDS):
                 return

@@ -140,10 +140,12 @@ class Supply:
         with self._lock:
             return sum(not place.is_to_leave for place in self._places)
 
-    def leaving_count(self) -> int:
-        """Return how many lanes have been asked to leave, and are there yet."""
+    def leaving_count(self, stuck_after: float) -> int:
+        """Return how many lanes have been asked to leave, and will soon."""
         with self._lock:
-            return sum(place.is_to_leave for place in self._places)
+            return sum(
+                place.is_to_leave and not place.is_stuck(stuck_after) for place in self._places
+            )
 
     def ask_to_leave(self, lanes: int, *, after: float = 0.0) -> int:
         """Ask lanes to leave after the message in hand; return how many were asked.
@@ -441,7 +443,7 @@ def _priority(handed: Handed) -> int:
 
 def _end_seconds(endpoint: Endpoint) -> float:
     """Return how long it may take at most to write the last of a message and to get the reply."""
-    return min(endpoint.reply_timeout + endpoint.final_timeout, endpoint.session_deadline)
+    return endpoint.reply_timeout + endpoint.final_timeout
 
 
 class Place:

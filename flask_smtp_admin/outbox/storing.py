@@ -118,6 +118,9 @@ def _store_at_once(core: Core, new: Sequence[New], options: SendOptions) -> list
         if known is not None:
             return [known]  # only a single one has a key
     # The connection that was chosen was deleted meanwhile; now another one is, or none.
+    for one in new:
+        if not one.row["pinned"]:
+            one.row["connection_id"] = None
     with _refused_if_deleted():
         return in_the_end(store)
 

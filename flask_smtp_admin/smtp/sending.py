@@ -287,6 +287,8 @@ class Sending:
         self._talk.dialogue.note(
             "C", f"… {len(self._envelope.content):,} bytes of message and the final dot", Stage.BODY
         )
+        # Cut off by the deadline now, a server that takes the message would get it again.
+        self._talk.wire.outlast(self._talk.endpoint.final_timeout)
         reply = self._talk.reply(Stage.BODY, timeout=self._talk.endpoint.final_timeout)
         verdict = judge(Stage.BODY, reply)
         self._decide(verdict, reply)

@@ -354,7 +354,7 @@ class Session:
         """Whether another transaction may be tried: open, in step, and time enough is left."""
         if self._wire is None or self._to_do:
             return False
-        # A message begun shortly before the deadline would be cut off when it may be accepted.
+        # A message begun shortly before the deadline would be cut off before its end.
         endpoint = self.endpoint
         reserve = min(endpoint.final_timeout, endpoint.session_deadline / 4)
         return self._deadline - self._clock() > reserve

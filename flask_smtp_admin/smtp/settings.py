@@ -32,7 +32,8 @@ class Endpoint:
       is trusted instead of the system's authorities.
     * ``connect_timeout`` is for all addresses of the host together; ``reply_timeout`` for each
       reply and each piece written; ``final_timeout`` for the reply to the final dot (RFC 5321
-      section 4.5.3.2.6 asks for 10 minutes); ``session_deadline`` for the whole session.
+      section 4.5.3.2.6 asks for 10 minutes); ``session_deadline`` for the whole session,
+      but for that reply.
     * ``allow_private``: whether private and loopback addresses may be reached.
     * ``local_hostname``: the name given in EHLO; without one, our address in brackets.
 

@@ -63,6 +63,10 @@ class Wire:
         with contextlib.suppress(OSError):
             self._sock.close()
 
+    def outlast(self, seconds: float) -> None:
+        """Put the deadline off, so that there are so many seconds from now on."""
+        self._deadline = max(self._deadline, self._clock() + seconds)
+
     # ------------------------------------------------------------- writing
 
     def write(self, data: bytes, timeout: float) -> None:

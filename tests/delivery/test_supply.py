@@ -194,6 +194,14 @@ def test_a_stuck_lane_keeps_nothing_from_the_others(shop: Shop) -> None:
     assert shop.next(other) is reserved
 
 
+def test_a_lane_that_is_to_leave_and_stuck_makes_no_room(shop: Shop) -> None:
+    place = shop.join()
+    place.offers()
+    assert place.supply.ask_to_leave(1) == 1
+    assert place.supply.leaving_count(60.0) == 1
+    assert place.supply.leaving_count(-1.0) == 0
+
+
 def test_when_all_lanes_are_stuck_other_workers_get_the_rest(shop: Shop) -> None:
     numbers = [shop.bench.send() for _ in range(4)]
     one, other = shop.join(), shop.join()

@@ -505,6 +505,22 @@ def test_the_deadline_ends_a_message_that_takes_too_long() -> None:
         assert not server.accepted
 
 
+def test_the_deadline_does_not_cut_off_the_reply_of_a_server_that_has_the_message() -> None:
+    now = [0.0]
+
+    def dawdle(peer: Peer) -> None:
+        now[0] += 150.0
+        peer.say("250 2.0.0 taken")
+
+    with ScriptedServer() as server:
+        server.on(Step.DOT, dawdle)
+        endpoint = patient(server, session_deadline=100.0, final_timeout=200.0)
+        session = Session(endpoint, lambda: now[0])
+        session.open()
+        assert session.send(envelope()).accepted
+        assert not session.usable
+
+
 def test_a_reply_of_more_than_64_kib_is_given_up() -> None:
     lines = b"250-" + b"x" * 400 + b"\r\n"
     with ScriptedServer() as server:
