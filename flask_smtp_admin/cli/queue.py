@@ -26,28 +26,38 @@ from .group import current_state, smtp_admin_cli
 
 UNSENT = MESSAGES.statuses["unsent"]
 DELETABLE = (Status.QUEUED, Status.HELD, Status.FAILED)
+SEARCHES = (
+    "SEARCH is written as on the page of the queue, in quotes where a value has spaces: "
+    "to:ann@example.org, 'subject:\"your order\"', status:held, connection:Main, before:3d, code:451. "
+    "Without a status it finds what is waiting, being sent, held, failed or partly delivered."
+)
+"""What the help of every command says that takes a search."""
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
-@smtp_admin_cli.group("queue")
+@smtp_admin_cli.group("queue", epilog=SEARCHES)
 def queue_group() -> None:
-    """See and steer the messages that have not been sent.
-
-    SEARCH is written as on the page of the queue, in quotes where a value has spaces:
-    to:ann@example.org, 'subject:"your order"', status:held, connection:Main, before:3d, code:451.
-    """
+    """See and steer the messages that have not been sent."""
 
 
 def _searching(command: Command) -> Command:
     return click.argument("words", metavar="[SEARCH]...", nargs=-1)(command)
 
 
-def _acting(command: Command) -> Command:
-    everything = click.option("--all", "everything", is_flag=True, help="Every unsent message.")
-    return everything(_searching(command))
+def _acting(of_all: str) -> Callable[[Command], Command]:
+    """Return what gives a command its search, or ``--all``.
+
+    :param of_all: what ``--all`` stands for.
+    """
+
+    def add(command: Command) -> Command:
+        everything = click.option("--all", "everything", is_flag=True, help=of_all)
+        return everything(_searching(command))
+
+    return add
 
 
-@queue_group.command("list")
+@queue_group.command("list", epilog=SEARCHES)
 @_searching
 @click.option(
     "--limit",
@@ -72,31 +82,38 @@ def list_command(words: tuple[str, ...], limit: int) -> None:
         click.echo(f"{len(page.ids)} of {counted(total, 'message')}; --limit shows more.")
 
 
-@queue_group.command("retry")
-@_acting
+@queue_group.command(
+    "retry", epilog=SEARCHES, short_help="Try messages now, also those that were given up."
+)
+@_acting("Every message that is waiting, held, failed or partly delivered.")
 def retry_command(words: tuple[str, ...], everything: bool) -> None:
-    """Try messages now: waiting, held and failed ones."""
+    """Try messages now.
+
+    Waiting and held ones, and, with new tries and no expiry, failed and partly delivered ones.
+    """
     done = ("was set to be tried at once", "were set to be tried at once")
     _act(words, everything, outbox.retry, done)
 
 
-@queue_group.command("hold")
-@_acting
+@queue_group.command("hold", epilog=SEARCHES)
+@_acting("Every waiting message.")
 def hold_command(words: tuple[str, ...], everything: bool) -> None:
     """Keep waiting messages back until they are released."""
     _act(words, everything, outbox.hold, ("is held", "are held"))
 
 
-@queue_group.command("release")
-@_acting
+@queue_group.command("release", epilog=SEARCHES)
+@_acting("Every held message.")
 def release_command(words: tuple[str, ...], everything: bool) -> None:
     """Put held messages back into the queue."""
     _act(words, everything, outbox.release, ("was released", "were released"))
 
 
-@queue_group.command("move")
+@queue_group.command(
+    "move", epilog=SEARCHES, short_help="Have messages carried by another connection."
+)
 @click.argument("target", metavar="CONNECTION")
-@_acting
+@_acting("Every waiting or held message.")
 def move_command(target: str, words: tuple[str, ...], everything: bool) -> None:
     """Have waiting and held messages carried by CONNECTION, given by its number or caption."""
     core = current_state().core
@@ -111,11 +128,16 @@ def _move(connection_id: int, core: Core, *where: sa.ColumnElement[bool]) -> int
     return outbox.move_to(core, connection_id, *where)
 
 
-@queue_group.command("delete")
-@_acting
+@queue_group.command(
+    "delete", epilog=SEARCHES, short_help="Delete messages, so that they are never sent."
+)
+@_acting("Every message that is waiting, held or failed.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def delete_command(words: tuple[str, ...], everything: bool, yes: bool) -> None:
-    """Delete unsent messages: they are never sent, and their content goes."""
+    """Delete messages that are waiting, held or failed.
+
+    They are never sent, and their content goes.
+    """
     if not yes:
         count = _count(words, everything)
         if not count:
@@ -155,7 +177,9 @@ def _count(words: Sequence[str], everything: bool) -> Count:
 
 
 def _require_choice(words: Sequence[str], everything: bool) -> None:
-    if bool(words) == everything:
+    if words and everything:
+        raise click.UsageError("Give a search or --all, not both.")
+    if not (words or everything):
         raise click.UsageError("Say which messages: a search such as status:held, or --all.")
 
 

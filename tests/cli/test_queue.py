@@ -51,7 +51,23 @@ def test_an_act_needs_a_search_or_all(stored: Stored) -> None:
         code, output = run(stored, name)
         assert code == 2
         assert "Say which messages: a search such as status:held, or --all." in output
-        assert run(stored, name, "--all", "to:ann")[0] == 2
+        code, output = run(stored, name, "--all", "to:ann")
+        assert code == 2
+        assert "Give a search or --all, not both." in output
+
+
+def test_the_help_says_what_a_search_is_and_what_all_are(stored: Stored) -> None:
+    for name, meant in {
+        "list": "",
+        "retry": "Every message that is waiting, held, failed or partly delivered.",
+        "hold": "Every waiting message.",
+        "release": "Every held message.",
+        "move": "Every waiting or held message.",
+        "delete": "Every message that is waiting, held or failed.",
+    }.items():
+        shown = run(stored, name, "--help")[1]
+        assert "SEARCH is written as on the page of the queue" in shown
+        assert meant in shown
 
 
 def test_messages_are_held_released_and_retried(stored: Stored) -> None:
