@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any, TextIO
+from collections.abc import Callable
+from typing import Any, TextIO, TypeVar
 
 import click
 import sqlalchemy as sa
 
 from flask_smtp_admin import connections, wording
+from flask_smtp_admin.config import Config
+from flask_smtp_admin.connections.rules import DEFAULTS, RANGES, SECONDS
 from flask_smtp_admin.core import Core
 from flask_smtp_admin.errors import InvalidConnection, UnknownConnection
-from flask_smtp_admin.models import AuthMechanism, Connection
+from flask_smtp_admin.models import AuthMechanism, Connection, Encryption
+from flask_smtp_admin.models.connection import DEFAULT_PORTS
 from flask_smtp_admin.smtp import ProbeReport, Step
 from flask_smtp_admin.wording import Count
 
@@ -22,6 +26,8 @@ OPTIONS = {
     "sender_patterns": "sender-pattern",
 }
 """The fields whose options have another name."""
+PORTS = ", ".join(f"{port} for {encryption.value}" for encryption, port in DEFAULT_PORTS.items())
+Command = TypeVar("Command", bound=Callable[..., Any])
 SIGNS = {"ok": "✓", "failed": "✗", "skipped": "-"}
 
 
@@ -60,15 +66,30 @@ def list_command() -> None:
 LABELS = {"none": "no encryption", "starttls": "STARTTLS", "implicit": "SSL/TLS"}
 
 
+def _number(name: str, meaning: str) -> Callable[[Command], Command]:
+    """Return the option of a field that holds a whole number, whose rule looks at what was typed."""
+    low, high, unit = RANGES[name]
+    default = DEFAULTS[name]
+    shown = "no limit" if default is None else f"{default:,}"
+    if name == "max_attempts":
+        shown = f"SMTP_ADMIN_MAX_ATTEMPTS, {Config.max_attempts} where that is not set"
+    return click.option(
+        f"--{name.replace('_', '-')}",
+        metavar="SECONDS" if unit == SECONDS else "NUMBER",
+        help=f"{meaning}, {low:,} to {high:,}. Default: {shown}.",
+    )
+
+
 @connections_group.command("add")
 @click.option("--caption", required=True, help="What the pages call it.")
 @click.option("--host", required=True, help="Name or address of the SMTP server.")
-@click.option("--port", help="Default: 587 for starttls, 465 for implicit, 25 for none.")
+@click.option("--port", metavar="NUMBER", help=f"Default: {PORTS}.")
 @click.option(
     "--encryption",
-    type=click.Choice(["starttls", "implicit", "none"]),
-    default="starttls",
+    type=click.Choice([encryption.value for encryption in Encryption]),
+    default=DEFAULTS["encryption"].value,
     show_default=True,
+    help="STARTTLS, TLS from the first byte, or no encryption.",
 )
 @click.option("--sender-name", required=True, help="The name that recipients see.")
 @click.option("--sender-address", required=True, help="The address that recipients see.")
@@ -81,7 +102,7 @@ LABELS = {"none": "no encryption", "starttls": "STARTTLS", "implicit": "SSL/TLS"
 @click.option(
     "--auth-mechanism",
     type=click.Choice([mechanism.value for mechanism in AuthMechanism], case_sensitive=False),
-    help="Default: auto, the best that the server offers.",
+    help=f"Default: {DEFAULTS['auth_mechanism'].value}, the best that the server offers.",
 )
 @click.option("--allow-plain-auth", is_flag=True, help="Send the password without encryption.")
 @click.option(
@@ -102,17 +123,20 @@ LABELS = {"none": "no encryption", "starttls": "STARTTLS", "implicit": "SSL/TLS"
     help="While it is broken, the next one that carries the same senders takes over, or its mail "
     "waits. Default: --hands-over.",
 )
-@click.option("--driver", help="Default: smtp; others are those that the application registers.")
-@click.option("--limit-per-minute", help="Messages at most a minute.")
-@click.option("--limit-per-hour", help="Messages at most an hour.")
-@click.option("--limit-per-day", help="Messages at most a day.")
-@click.option("--max-sessions", help="SMTP sessions at the same time, over all workers.")
-@click.option("--messages-per-session", help="Messages after which a session is closed.")
-@click.option("--max-attempts", help="Tries of a message. Default: SMTP_ADMIN_MAX_ATTEMPTS.")
-@click.option("--connect-timeout", help="Seconds to connect.")
-@click.option("--reply-timeout", help="Seconds to wait for a reply.")
-@click.option("--final-timeout", help="Seconds to wait for the reply to a whole message.")
-@click.option("--session-deadline", help="Seconds after which a session ends in any case.")
+@click.option(
+    "--driver",
+    help=f"Default: {DEFAULTS['driver']}; others are those that the application registers.",
+)
+@_number("limit_per_minute", "Messages at most a minute")
+@_number("limit_per_hour", "Messages at most an hour")
+@_number("limit_per_day", "Messages at most a day")
+@_number("max_sessions", "SMTP sessions at the same time, over all workers")
+@_number("messages_per_session", "Messages after which a session is closed")
+@_number("max_attempts", "Tries of a message")
+@_number("connect_timeout", "To connect")
+@_number("reply_timeout", "To wait for a reply")
+@_number("final_timeout", "To wait for the reply to a whole message")
+@_number("session_deadline", "After which a session ends in any case")
 @click.option("--disabled", is_flag=True, help="Store it without using it.")
 def add_command(
     username: str,
@@ -123,7 +147,7 @@ def add_command(
     disabled: bool,
     **fields: Any,
 ) -> None:
-    """Add a connection. What is not said has the default of the page's form."""
+    """Add a connection. What is not said has its default, that of the page's form."""
     core = current_state().core
     fallback_id = None if fallback is None else find_connection(core, fallback).id
     if username and password is None:
@@ -155,7 +179,7 @@ def _lines(error: InvalidConnection) -> list[str]:
     ]
 
 
-@connections_group.command("enable")
+@connections_group.command("enable", short_help="Enable a connection.")
 @click.argument("connection")
 def enable_command(connection: str) -> None:
     """Enable CONNECTION, given by its number or caption."""
@@ -165,7 +189,7 @@ def enable_command(connection: str) -> None:
     click.echo(f"“{found.caption}” {'is enabled' if changed else 'was enabled already'}.")
 
 
-@connections_group.command("disable")
+@connections_group.command("disable", short_help="Disable a connection.")
 @click.argument("connection")
 def disable_command(connection: str) -> None:
     """Disable CONNECTION, given by its number or caption, unless it is the only enabled one."""
@@ -184,7 +208,7 @@ def _waiting(core: Core, connection: Connection) -> Count:
         return connections.waiting_counts(session, [connection])[connection.id]
 
 
-@smtp_admin_cli.command("test")
+@smtp_admin_cli.command("test", short_help="Try a connection stage by stage.")
 @click.argument("connection", required=False)
 @click.option("--to", default="", help="Send a test message to this address.")
 def test_command(connection: str | None, to: str) -> None:

@@ -24,7 +24,7 @@ def upgrade() -> None:
     click.echo(f"The tables are at revision {migrations.current(engine)}.")
 
 
-@database_group.command("current")
+@database_group.command("current", short_help="Show whether the tables are up to date.")
 def current() -> None:
     """Show the revision of the tables, and the one that this version needs."""
     _refuse_host_database()

@@ -10,6 +10,7 @@ from flask import Flask
 
 from flask_smtp_admin.cli.connections import OPTIONS
 from flask_smtp_admin.connections import FIELDS
+from flask_smtp_admin.connections.rules import DEFAULTS, OPTIONAL, RANGES
 from flask_smtp_admin.models import Connection
 from tests.apps import core_of, rows_of
 from tests.servers.catchall import CatchAll
@@ -88,6 +89,17 @@ def test_every_field_of_the_form_has_an_option(app: Flask) -> None:
     of_another_name = {**OPTIONS, "use_auth": "username", "enabled": "disabled"}
     for name in FIELDS:
         assert f"--{of_another_name.get(name, name.replace('_', '-'))}" in shown
+
+
+def test_the_help_of_add_says_what_is_the_default(app: Flask) -> None:
+    shown = " ".join(run(app, "connections", "add", "--help").output.split())
+    for name, (low, high, unit) in RANGES.items():
+        start = f"--{name.replace('_', '-')} {'SECONDS' if unit else 'NUMBER'} "
+        told = shown.partition(start)[2].partition(" --")[0]
+        assert f", {low:,} to {high:,}. Default: " in told, name
+        if name not in OPTIONAL:
+            assert f"Default: {DEFAULTS[name]:,}." in told
+    assert "Default: SMTP_ADMIN_MAX_ATTEMPTS, 9 where that is not set." in shown
 
 
 def test_add_names_the_option_that_is_wrong(app: Flask, tmp_path: Path) -> None:

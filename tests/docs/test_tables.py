@@ -138,6 +138,16 @@ def test_commands_in_pages_are_understood(command: list[str]) -> None:
         group.make_context("documented", command)
 
 
+def test_no_command_is_cut_off_where_it_is_listed() -> None:
+    groups: list[click.Command] = [smtp_admin_cli]
+    for group in groups:
+        assert isinstance(group, click.Group)
+        context = click.Context(group, terminal_width=78)
+        assert "..." not in group.get_help(context).partition("Commands:")[2]
+        commands = [group.get_command(context, name) for name in group.list_commands(context)]
+        groups += [command for command in commands if isinstance(command, click.Group)]
+
+
 def test_every_command_is_in_the_table() -> None:
     text = (DOCS / "command-line.md").read_text("utf-8")
     context = click.Context(smtp_admin_cli)
