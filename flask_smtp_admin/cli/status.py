@@ -15,7 +15,9 @@ from .group import current_state, smtp_admin_cli
 
 
 @smtp_admin_cli.command("status")
-@click.option("--json", "as_json", is_flag=True, help="The same report as the page /health.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="The same report as the page /smtp-admin/health."
+)
 def status(as_json: bool) -> None:
     """Tell whether mail goes out, and what to do if not. Exits with 1 when unhealthy."""
     state = current_state()

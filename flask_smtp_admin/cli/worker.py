@@ -5,7 +5,9 @@ from __future__ import annotations
 import click
 
 from flask_smtp_admin import metrics
+from flask_smtp_admin.config import Config
 from flask_smtp_admin.core import State
+from flask_smtp_admin.wording import agreeing, counted
 
 from .group import current_state, smtp_admin_cli
 
@@ -18,7 +20,8 @@ OF_OTHER_TIMES = frozenset({"no_worker", "idle", "failed_today"})
 @click.option(
     "--sessions",
     type=click.IntRange(1, 200),
-    help="SMTP sessions at most, over all connections. Default: SMTP_ADMIN_SESSIONS.",
+    help="SMTP sessions at most, over all connections. Default: SMTP_ADMIN_SESSIONS, "
+    f"{Config.sessions} where that is not set.",
 )
 def worker_command(burst: bool, sessions: int | None) -> None:
     """Deliver messages until it is told to end (SIGTERM, Ctrl-C).
@@ -33,7 +36,8 @@ def worker_command(burst: bool, sessions: int | None) -> None:
     state = current_state()
     if burst:
         sent = bursting.deliver_due(state.core, sessions=sessions, say=click.echo)
-        click.echo(f"{sent} message{'' if sent == 1 else 's'} accepted by their servers.")
+        servers = agreeing(sent, "its server", "their servers")
+        click.echo(f"{counted(sent, 'message')} accepted by {servers}.")
         _tell_what_is_left(state)
         return
     if state.core.config.redis_url:

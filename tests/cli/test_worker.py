@@ -49,7 +49,7 @@ def burst() -> list[str]:
 
 def test_a_burst_that_leaves_nothing_says_no_more(smtp_admin: SMTPAdmin) -> None:
     send(smtp_admin)
-    assert burst() == ["1 message accepted by their servers."]
+    assert burst() == ["1 message accepted by its server."]
 
 
 def test_a_burst_says_what_it_leaves(smtp_admin: SMTPAdmin) -> None:
