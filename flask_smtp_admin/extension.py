@@ -222,7 +222,7 @@ class SMTPAdmin:
         held in memory meanwhile.
 
         :param messages: as for :meth:`send`, each with recipients of its own.
-        :raises MessageError: as for :meth:`send`, for any of them. Nothing is stored.
+        :raises MessageError: as for :meth:`send`, for any of them: its words say which. Nothing is stored.
         :raises UnknownConnection: ``connection`` names none.
         :raises NotInitializedError: outside an application context, or the application has no
             ``SMTPAdmin``.

@@ -28,6 +28,9 @@ from .smtp import Address, Draft, FrozenMessage, Part, freeze
 
 logger = logging.getLogger(__name__)
 
+LONGEST_SUBJECT = 60
+"""Letters of a subject that an error shows."""
+
 
 def submit(
     state: State,
@@ -50,11 +53,31 @@ def submit_many(
 ) -> list[OutboxMessage]:
     """Freeze messages and put them into the outbox together; see ``SMTPAdmin.send_many``.
 
-    :raises MessageError: one of them cannot be sent as it is; nothing was stored.
+    :raises MessageError: one of them cannot be sent as it is, and its words say which; nothing was
+        stored.
     """
     now = state.core.now()
-    frozen = [_freeze(state, message, now) for message in messages]
+    frozen = []
+    for number, message in enumerate(messages, start=1):
+        try:
+            frozen.append(_freeze(state, message, now))
+        except MessageError as error:
+            which = f"Message {number} of send_many{_subject_of(message)}"
+            raise type(error)(f"{which}: {error}") from error
     return enqueue_many(state.core, frozen, options) if frozen else []
+
+
+def _subject_of(message: flask_mail.Message | StandardMessage) -> str:
+    """Return the subject in brackets, as far as there is one to tell messages apart by."""
+    if isinstance(message, StandardMessage):
+        subject = message.get("Subject")
+    else:
+        subject = getattr(message, "subject", None)
+    if not subject:
+        return ""
+    words = str(subject)
+    shown = words if len(words) <= LONGEST_SUBJECT else f"{words[:LONGEST_SUBJECT]}…"
+    return f" (subject {shown!r})"
 
 
 def _freeze(
@@ -71,7 +94,7 @@ def _freeze(
         source = message
     else:
         raise MessageError(
-            f"send() takes a flask_mail.Message or an email.message.EmailMessage, not "
+            "A message has to be a flask_mail.Message or an email.message.EmailMessage, not "
             f"{type(message).__name__}."
         )
     return freeze(

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from flask import Flask
+from flask_mail import Message as FlaskMessage
 
 from flask_smtp_admin import OutboxMessage, SMTPAdmin, signals
 from flask_smtp_admin.errors import (
@@ -627,11 +628,29 @@ def test_of_many_messages_with_a_bad_one_none_is_stored(make_app: MakeApp) -> No
     app = make_app()
     bad = a_message(subject="bad")
     del bad["To"]
-    with app.app_context(), pytest.raises(MessageError):
+    with app.app_context(), pytest.raises(NoRecipients) as raised:
         SMTPAdmin().send_many([a_message(), bad])
+    assert str(raised.value).startswith(
+        "Message 2 of send_many (subject 'bad'): The message has no "
+    )
     with app.app_context(), pytest.raises(UnknownConnection):
         SMTPAdmin().send_many([a_message(), a_message()], connection="nowhere")
     assert rows_of(app, Message) == []
+
+
+def test_of_many_messages_the_bad_one_is_named(make_app: MakeApp) -> None:
+    app = make_app()
+    wrong: Any
+    with app.app_context():
+        for wrong, words in (
+            (7, ": A message has to be a flask_mail.Message or an email.message.EmailMessage"),
+            (a_message("", To=""), ": The message has no recipient"),
+            (a_message("x" * 61, To=""), f" (subject '{'x' * 60}…'): The message has no recipient"),
+            (FlaskMessage("For nobody"), " (subject 'For nobody'): The message has no recipient"),
+        ):
+            with pytest.raises(MessageError) as raised:
+                SMTPAdmin().send_many([a_message(), wrong])
+            assert str(raised.value).startswith(f"Message 2 of send_many{words}")
 
 
 def test_many_messages_share_the_caller_s_transaction(host: Host) -> None:
