@@ -78,7 +78,8 @@ def decide(
             blames=_blamed(transaction),
             verdict=verdict,
             reason="The whole message had been handed over, and no usable answer came back. It may "
-            "have arrived; it is held because it must not be sent twice.",
+            "have arrived; it is held because it must not be sent twice. Look into the server's log or "
+            "ask the recipient; then release or delete it.",
             recipients=(),
             given_up=(),
         )

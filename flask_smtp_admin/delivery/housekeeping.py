@@ -227,11 +227,15 @@ def _after_crash(
         "reason": _UNKNOWN,
     }
     if row.at_most_once:
-        values["reason"] = _UNKNOWN + " It is held because it must not be sent twice."
+        values["reason"] = (
+            f"{_UNKNOWN} It is held because it must not be sent twice. Look into the server's log or "
+            "ask the recipient; then release or delete it."
+        )
         return Status.HELD, values
     if crashes >= CRASHES_TO_QUARANTINE:
         values["reason"] = (
-            f"In quarantine: {crashes} workers stopped while this message was under way."
+            f"In quarantine: {crashes} workers stopped while this message was under way. Look into the "
+            "workers' logs for the cause; then release or delete it."
         )
         return Status.HELD, values
     if crashes >= CRASHES_TO_SUSPECT:
@@ -277,7 +281,7 @@ def put_aside(
     the lease has ended that it was under.
     """
     crashes = Message.crash_count + 1
-    reason = f"An error of the mail system itself stopped it: {error}"[:1000]
+    reason = f"The worker's log has the traceback. {error}"[:1000]
     mine = (
         Message.id == message.id,
         Message.lease_token == message.lease_token,
@@ -287,7 +291,7 @@ def put_aside(
         "lease_token": None,
         "lease_until": None,
         "crash_count": crashes,
-        "reason": reason,
+        "reason": f"flask-smtp-admin failed on this message; it is tried again in a minute. {reason}",
     }
     move(
         connection,
@@ -295,7 +299,11 @@ def put_aside(
         *mine,
         crashes >= CRASHES_TO_QUARANTINE,
         from_={Status.SENDING},
-        values={**free, "reason": f"In quarantine. {reason}"},
+        values={
+            **free,
+            "reason": "In quarantine: flask-smtp-admin failed on this message too often. Release it "
+            f"when that is mended, or delete it. {reason}",
+        },
     )
     move(
         connection,

@@ -84,8 +84,8 @@ _LOST: dict[Failure, tuple[str, str]] = {
         "Check that host and port are those of a mail server.",
     ),
     Failure.STUMBLED: (
-        "This mail system stumbled over what the server said.",
-        "Look into the application's log: this is an error of the mail system itself.",
+        "flask-smtp-admin stumbled over what the server said.",
+        "The log has the traceback: this is an error of flask-smtp-admin itself; please report it.",
     ),
 }
 

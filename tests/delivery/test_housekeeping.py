@@ -123,6 +123,7 @@ def test_what_was_in_flight_is_held_when_it_must_not_go_twice(each_bench: Bench,
     message = bench.message(number)
     assert message.status == "held"
     assert "must not be sent twice" in message.reason
+    assert message.reason.endswith("ask the recipient; then release or delete it.")
 
 
 def test_three_crashes_put_a_message_into_quarantine(each_bench: Bench, main: int) -> None:
@@ -137,6 +138,7 @@ def test_three_crashes_put_a_message_into_quarantine(each_bench: Bench, main: in
     message = bench.message(number)
     assert (message.status, message.crash_count) == ("held", 3)
     assert message.reason.startswith("In quarantine: 3 workers")
+    assert message.reason.endswith("for the cause; then release or delete it.")
     assert len(bench.attempts(number)) == 3
 
 

@@ -363,10 +363,16 @@ def test_an_error_of_our_own_puts_one_message_aside_and_then_into_quarantine(
     monkeypatch.setattr(record, "begin", stumble)
     for _ in range(3):
         bench.work()
+        waiting = bench.message(bad)
         bench.clock.forward(minutes=2)
+        if waiting.crash_count < 3:
+            assert "it is tried again in a minute. The worker's log has the " in waiting.reason
 
     assert bench.message(good).status == "sent"
     held = bench.message(bad)
+    assert held.reason.startswith(
+        "In quarantine: flask-smtp-admin failed on this message too often."
+    )
     assert (held.status, held.crash_count) == ("held", 3)
     assert "a bug" in held.reason
     assert bench.attempts(bad) == []
