@@ -476,10 +476,17 @@ class Worker:
             if probe is not None and not lane.has_tried:
                 self._put_back_probe(number, probe)
         except OutboxUnavailable as error:
-            logger.warning("A delivery lane ended, its database being away: %s", error)
+            logger.warning(
+                "A session ended because the database is away. Delivery goes on when it is back; what "
+                "the session had in hand is taken back when its lease ends: %s",
+                error,
+            )
             pause = DATABASE_PAUSE
         except Exception:
-            logger.exception("A delivery lane failed; its messages are taken back later.")
+            logger.exception(
+                "Delivery over one session failed. Another one begins in a moment; what this one had in "
+                "hand is taken back when its lease ends. Please report the traceback."
+            )
             pause = DATABASE_PAUSE
         finally:
             with self._lock:
@@ -536,7 +543,11 @@ class Worker:
         try:
             in_the_end(partial(self._write_down, numbers))
         except Exception as error:  # noqa: BLE001  (it is tried again, or they end by themselves)
-            logger.warning("Sessions that are closed count for a while yet: %s", error)
+            logger.warning(
+                "The database could not be told that SMTP sessions were closed, so they still count "
+                "for their connections. It is told again in a moment: %s",
+                error,
+            )
             return
         for number in numbers:
             self._seats.confirm(number)
@@ -645,8 +656,9 @@ class Worker:
             surplus = self._seats.renew(connection, number, now=now, until=now + self._leases.lasts)
         if surplus:
             logger.warning(
-                "The hold on the sessions of connection %d had ended, and others have them: %d too "
-                "many.",
+                "This worker could not report for so long that others use its SMTP sessions with "
+                "connection %d. It ends %d of them to keep to the connection's limit; the messages "
+                "go on.",
                 number,
                 surplus,
             )

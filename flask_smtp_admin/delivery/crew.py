@@ -291,7 +291,10 @@ class Crew(Generic[Wish, Answer]):
             while not self._is_over(shift):
                 self._turn(shift)
         except BaseException:
-            logger.exception("The crew failed; its lanes end.")
+            logger.exception(
+                "The thread that delivers failed. Another one begins with what is due next; what this "
+                "one had in hand is taken back when its lease ends. Please report the traceback."
+            )
             self._give_up(shift)
         finally:
             shift.close()

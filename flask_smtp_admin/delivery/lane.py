@@ -117,7 +117,11 @@ class Lane:
             if self._is_stuck_with_the_one_before():
                 self._supply.take_back(self._place, handed)
                 raise
-            logger.exception("Message %d could not be handled.", handed.message.id)
+            logger.exception(
+                "flask-smtp-admin failed on message %d. It is tried again in a minute, after three "
+                "times it is held, and the others go on. Please report the traceback.",
+                handed.message.id,
+            )
             self._put_aside(handed, error)
             return True
 
@@ -245,7 +249,12 @@ class Lane:
                 leaving.seats.confirm(leaving.connection_id)
         except OutboxUnavailable:
             if self._done is not None:
-                logger.exception("An outcome was lost: %s", self._done.decision.reason)
+                logger.exception(
+                    "The outcome of message %d could not be written (%s). It counts as in flight: when "
+                    "its lease has ended it is sent again, or held if it must not go twice.",
+                    self._done.message.id,
+                    self._done.decision.reason,
+                )
             raise
         finally:
             if self._done is not None and self._done_under is not None:

@@ -77,7 +77,10 @@ class Patience:
 
     def pause(self, error: OutboxUnavailable) -> None:
         """Say that it will be tried again, and wait."""
-        logger.warning("The database did not take it, trying again: %s", error)
+        logger.warning(
+            "The worker could not claim messages or write down an outcome, and tries again: %s",
+            error,
+        )
         self.crew.sleep(SOON if isinstance(error, Collision) else AGAIN_AFTER)
 
     def _once(self, write: Callable[[], AbstractContextManager[C]], act: Callable[[C], T]) -> T:

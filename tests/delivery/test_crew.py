@@ -289,7 +289,7 @@ def test_a_crew_that_fails_ends_its_lanes_and_the_next_one_works(
     all_at_once(crew, waits)
     monkeypatch.undo()
     assert ended == ["waits"]
-    assert "The crew failed" in caplog.text
+    assert "The thread that delivers failed" in caplog.text
 
     all_at_once(crew, lambda: ended.append(crew.write("again")))
     assert ended == ["waits", "AGAIN"]

@@ -156,7 +156,7 @@ def test_an_outcome_that_cannot_be_stored_is_kept_and_nothing_else_is_sent(
                 if fault == "locked" and bench.engine.dialect.name == "postgresql":
                     wait_until(lambda: is_blocked(bench), what="a worker that waits for the lock")
                 else:
-                    said = "The database did not take it, trying again"
+                    said = "The worker could not claim messages or write down an outcome, and tries again"
                     wait_until(lambda: complaints(caplog)[said] > 2, what="three tries")
                 assert server.contents == 1, "nothing else was sent"
             wait_until(lambda: bench.statuses() == ["sent"] * 4)
