@@ -62,6 +62,8 @@ class Event:
     attempt: int | None = None
     max_attempts: int | None = None
     next_attempt_at: datetime | None = None
+    """When the next try is due. ``None`` while ``final`` is false: the message is held, waits for its
+    connection, or was taken back from a worker that is gone."""
     final: bool = False
     """Whether this is the end of it: nothing more will be tried."""
 
@@ -83,7 +85,7 @@ message_sent = _namespace.signal(
 )
 delivery_failed = _namespace.signal(
     "delivery_failed",
-    doc="An attempt failed. ``final`` tells whether another follows, ``next_attempt_at`` when.",
+    doc="An attempt failed. ``next_attempt_at`` tells when another follows, ``final`` that none does.",
 )
 final_delivery_failed = _namespace.signal(
     "final_delivery_failed",
@@ -91,7 +93,8 @@ final_delivery_failed = _namespace.signal(
 )
 connection_failed = _namespace.signal(
     "connection_failed",
-    doc="A connection was found broken and is paused: its messages wait and spend no attempts.",
+    doc="A connection was found broken, or its server asked for a pause (quota): its messages wait and "
+    "spend no attempts. Not sent for a limit of the connection's own.",
 )
 connection_recovered = _namespace.signal(
     "connection_recovered",

@@ -375,6 +375,7 @@ def test_a_quota_pauses_the_connection_and_spends_nothing(
         bench.work()
         assert bench.health(connection).breaker == "paused"
         assert server.commands.count("DATA") <= 1
+        assert bench.codes().count("connection_failed") == 1
         run(bench, server)
         assert bench.statuses() == ["sent"] * 3
         assert [row.attempts_count for row in bench.messages()] == [1] * 3
