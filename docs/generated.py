@@ -84,7 +84,7 @@ FIELD_MEANINGS = {
     "use_auth": "whether to log in",
     "password": "stored encrypted; for `XOAUTH2` the access token",
     "driver": "how messages leave: `smtp`, or one that the application registers",
-    "encryption": "see above",
+    "encryption": "what protects the session; see [above](#encryption)",
     "username": "as the server knows it",
     "auth_mechanism": "`auto` takes the first that both sides know",
     "allow_plain_auth": "whether the password may be sent without encryption",
@@ -129,7 +129,9 @@ def _field_type(name: str) -> str:
         low, high, unit = RANGES[name]
         kind = "seconds" if unit == SECONDS else "whole number"
         return f"{kind}, {low:,} to {high:,}" + (", or `None`" if name in OPTIONAL else "")
-    choices = {"encryption": Encryption, "auth_mechanism": AuthMechanism}.get(name)
+    lists: dict[str, type[Encryption | AuthMechanism]]
+    lists = {"encryption": Encryption, "auth_mechanism": AuthMechanism}
+    choices = lists.get(name)
     if choices is not None:
         return " or ".join(f"`{one.value}`" for one in choices)
     if name in ("port", "fallback_id"):
