@@ -12,18 +12,20 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from flask import Flask
-from flask_mail import Message
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy.orm import Session
 
-from flask_smtp_admin import SMTPAdmin, models, signals
+from flask_smtp_admin import SMTPAdmin, models
 from flask_smtp_admin.core import EXTENSION_KEY
 from tests.docs.pages import PAGES, Step, steps
 from tests.servers.catchall import CatchAll
 
 
 def host(folder: Path, catchall: CatchAll) -> dict[str, Any]:
-    """Return the names of an application as the examples expect it: it delivers inline."""
+    """Return the names of an application as the examples expect it: it delivers inline.
+
+    They are those of the reader's own application; what an example takes from a package, it imports.
+    """
     app = Flask("shop", instance_path=str(folder / "instance"), root_path=str(folder))
     app.config.update(
         SECRET_KEY="7d1f0c0a5e6b4c0f9d2e8b3a",
@@ -45,9 +47,7 @@ def host(folder: Path, catchall: CatchAll) -> dict[str, Any]:
         "catchall": catchall,
         "current_user": SimpleNamespace(is_authenticated=True, is_admin=True),
         "db": db,
-        "Message": Message,
         "Order": Order,
-        "signals": signals,
         "smtp_admin": smtp_admin,
     }
 
