@@ -117,6 +117,16 @@ def test_who_delivers_is_as_the_table_says() -> None:
     assert "app.testing" in rows[chosen("redis", testing=True)]
 
 
+def test_the_defaults_under_tuning_are_those_of_the_code() -> None:
+    rows = {words(row[0])[0]: row[1] for row in table("delivery.md", "## Tuning") if words(row[0])}
+    assert rows == {
+        "SMTP_ADMIN_SESSIONS": str(Config.sessions),
+        "max_sessions": str(rules.DEFAULTS["max_sessions"]),
+        "messages_per_session": str(rules.DEFAULTS["messages_per_session"]),
+        "SMTP_ADMIN_MAX_ATTEMPTS": str(Config.max_attempts),
+    }
+
+
 def documented_commands() -> list[list[str]]:
     """Every ``flask smtp-admin …`` in the pages, as words without the first two."""
     texts = (page.read_text("utf-8") for page in PAGES)
