@@ -14,8 +14,8 @@ class Scale:
 
     :param rounds: how often contenders take turns.
     :param messages: how many an outbox holds that is drained.
-    :param messages_plain: so many that it lasts as long as the others. The slow ones send fewer:
-        what counts is the rate.
+    :param messages_plain: so many that it lasts as long as the others. With a server that is far it
+        sends fewer: its rate is that of the way, each time.
     :param sessions: numbers of SMTP sessions that ours is given.
     """
 
@@ -48,12 +48,12 @@ FULL = Scale(
     rounds=5,
     messages=5_000,
     messages_plain=20_000,
-    messages_mailer=1_000,
-    messages_flask_mail=1_000,
-    messages_rq=1_000,
+    messages_mailer=5_000,
+    messages_flask_mail=5_000,
+    messages_rq=5_000,
     messages_far=5_000,
     messages_far_plain=200,
-    messages_enqueued=2_000,
+    messages_enqueued=5_000,
     sessions=(1, 10, 20, 40),
     wakes=200,
     urgent=100,

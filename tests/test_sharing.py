@@ -438,6 +438,7 @@ def test_a_server_that_has_a_message_is_heard_out_at_the_end_of_a_process(
 
     def slow(peer: Peer) -> None:
         time.sleep(1.5)  # of the server
+        assert peer.offered is not None
         peer.accept(peer.offered, "250 2.0.0 taken")
 
     scripted.always(Step.DOT, slow)

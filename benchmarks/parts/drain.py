@@ -52,13 +52,18 @@ def _plain(setting: Setting) -> Contender:
 
 def _peers(setting: Setting) -> list[Contender]:
     scale = setting.scale
-    flask_mail = {"port": setting.port, "count": scale.messages_flask_mail}
+    flask_mail = {"port": setting.port, "count": scale.messages_flask_mail, "block": False}
     rq = {"port": setting.port, "count": scale.messages_rq, "redis": setting.redis_url}
     return [
         Contender(
             "flask_mail",
+            "Flask-Mail, send()",
+            lambda: contest.run("flask_mail_sends", flask_mail),
+        ),
+        Contender(
+            "flask_mail_block",
             "Flask-Mail, one connect() block",
-            lambda: contest.run("flask_mail_block", flask_mail),
+            lambda: contest.run("flask_mail_sends", {**flask_mail, "block": True}),
         ),
         Contender("rq", "RQ, one job a message", lambda: contest.run("rq_jobs", rq)),
         *(_post_office(setting, kind) for kind in KINDS),

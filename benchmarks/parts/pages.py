@@ -18,7 +18,7 @@ def measure(setting: Setting) -> Section:
     many = setting.scale.history + setting.scale.due  # the outbox that the claims are tried on, too
     section = Section(
         title=f"Pages with {many:,} attempts, milliseconds, {setting.scale.page_views} views each",
-        head=("page", "p50", "p95", f"p50 with {FEW:,}", "ratio of p50"),
+        head=("page", "p50", "p95", f"p50 with {FEW:,}", f"p95 with {FEW:,}", "ratio of p50"),
     )
     for kind in KINDS:
         taken = _milliseconds(setting, kind, many)
@@ -45,8 +45,16 @@ def _milliseconds(setting: Setting, kind: str, many: int) -> dict[str, list[list
 
 def _add(section: Section, page: str, few: list[float], many: list[float]) -> tuple[float, float]:
     """Add a page, and return its p95 and how many times as long as with few it takes."""
-    p50, p95, before = percentile(many, 0.5), percentile(many, 0.95), percentile(few, 0.5)
-    ratio = p50 / before
-    section.rows.append([page, *map(shown, (p50, p95, before)), f"{shown(ratio)} ×"])
-    section.data[page] = {"p50": p50, "p95": p95, "p50_few": before, "ratio": ratio}
+    p50, p95 = percentile(many, 0.5), percentile(many, 0.95)
+    p50_few, p95_few = percentile(few, 0.5), percentile(few, 0.95)
+    # Of p95 it would be what else the machine did, of 40 views.
+    ratio = p50 / p50_few
+    section.rows.append([page, *map(shown, (p50, p95, p50_few, p95_few)), f"{shown(ratio)} ×"])
+    section.data[page] = {
+        "p50": p50,
+        "p95": p95,
+        "p50_few": p50_few,
+        "p95_few": p95_few,
+        "ratio": ratio,
+    }
     return p95, ratio

@@ -1,6 +1,8 @@
-"""Flask-Mail as people use it: one ``connect()`` block, one ``send()`` each: ``port``, ``count``."""
+"""Flask-Mail as people use it, ``send()`` for each: ``port``, ``count``; ``block``: in one ``connect()``."""
 
 from __future__ import annotations
+
+from contextlib import nullcontext
 
 from flask import Flask
 from flask_mail import Mail
@@ -22,9 +24,9 @@ def main() -> None:
     mail = Mail(app)
 
     def work() -> int:
-        with app.app_context(), mail.connect() as connection:
+        with app.app_context(), mail.connect() if given["block"] else nullcontext(mail) as sender:
             for number in range(given["count"]):
-                connection.send(make_message(number))
+                sender.send(make_message(number))
         return int(given["count"])
 
     perform(work)
