@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
-from datetime import timedelta
+from datetime import datetime, timedelta
+from itertools import accumulate
 from pathlib import Path
 
 import pytest
 
 from flask_smtp_admin.core import utc_now
-from flask_smtp_admin.models import BreakerState, Worker
-from tests.dispatch.stage import Machine, Stage, a_stage, terminate
+from flask_smtp_admin.models import BreakerState, ConnectionHealth, Worker
+from tests.dispatch.stage import Machine, Stage, a_stage
 from tests.servers.catchall import CatchAll
 from tests.servers.process import ServerMissing, skip_or_fail
+from tests.servers.scripted import Peer, ScriptedServer, Step, say, silence
 from tests.waiting import wait_until
 
 SLOW = Machine("slow-clock", -60)
@@ -101,18 +103,66 @@ def test_the_sessions_of_a_connection_are_counted_over_both(
     assert catchall.most_at_work <= 3
 
 
-def test_a_breaker_holds_over_both(stage: Stage, catchall: CatchAll) -> None:
-    """Whoever finds the connection broken, the other one leaves it alone, too."""
-    connection = stage.bench.connection(catchall, max_sessions=4)
-    catchall.stop()
-    processes = [stage.worker_on(machine, "--sessions", "2") for machine in (SLOW, FAST)]
-    stage.send(20)
-    wait_until(lambda: stage.bench.health(connection).failures > 0)
-    for process in processes:
-        terminate(process)
-    wait_until(lambda: not stage.workers(), what="the workers to sign off")
-    tries = len(stage.bench.attempts())
-    health = stage.bench.health(connection)
-    assert tries <= 8, "those that had begun beside each other"
-    assert timedelta() < health.retry_at - health.failing_since <= timedelta(seconds=31)
-    assert [row.attempts_count for row in stage.bench.messages()] == [0] * 20
+PAUSES = (60, 120, 300)
+"""Seconds for which the docs have a broken connection left alone, one after the other."""
+SESSIONS = 2
+SIDE_BY_SIDE = 2 * SESSIONS
+"""Tries at most of two workers before one of them knows that the first has failed."""
+
+
+def _let_all_look(stage: Stage, times: int = 6) -> None:
+    """Let each worker look so many times at what it could do, while they run."""
+    for _ in range(times):
+        before = _sweeps(stage)
+        wait_until(
+            lambda before=before: not before & _sweeps(stage),  # type: ignore[misc]
+            what="a sweep of each worker",
+        )
+
+
+def _sweeps(stage: Stage) -> set[tuple[str, datetime | None]]:
+    """Return when each worker has looked last for what nobody rang for."""
+    return {(row.id, row.swept_at) for row in stage.bench.rows(Worker)}
+
+
+def _pauses_over(since: datetime, pauses: Sequence[int]) -> int:
+    """Return how many pauses one after the other may have passed since then."""
+    seconds = (utc_now() - since).total_seconds() + 1  # clocks may be a little apart
+    return sum(end <= seconds for end in accumulate(pauses))
+
+
+def test_a_breaker_holds_over_both(stage: Stage) -> None:
+    """Whoever finds the connection broken, the other one leaves it alone, too.
+
+    Both run on, and look again and again. When the pause is over, one of them tries it, and the other
+    one does not while it waits for the server.
+    """
+    asking: list[Peer] = []
+
+    def ask(peer: Peer) -> None:
+        asking.append(peer)
+        silence(peer)
+
+    with ScriptedServer() as server:
+        server.always(Step.MAIL, say("530 5.7.0 Must issue a STARTTLS command first"))
+        connection = stage.bench.connection(server, max_sessions=4)
+        for machine in (SLOW, FAST):
+            stage.worker_on(machine, "--sessions", str(SESSIONS))
+        stage.send(60)  # more than one worker claims at once
+        wait_until(lambda: stage.bench.health(connection).failures, what="a failure")
+        broken = stage.bench.health(connection)
+        assert broken.breaker is BreakerState.OPEN
+        _let_all_look(stage)
+        tries = len(stage.bench.attempts())
+        assert tries <= SIDE_BY_SIDE + _pauses_over(broken.failing_since, PAUSES), "it is broken"
+
+        server.always(Step.MAIL, ask)
+        ended_at = utc_now()
+        stage.bench.change(ConnectionHealth, retry_at=ended_at)
+        wait_until(lambda: asking, what="a try after the pause")
+        _let_all_look(stage)
+        assert len(asking) <= 1 + _pauses_over(ended_at, PAUSES), "one of them was to try it"
+
+    assert _hosts(stage) == {SLOW.name, FAST.name}
+    assert [row.attempts_count for row in stage.bench.messages()] == [0] * 60
+    assert stage.bench.health(connection).failing_since == broken.failing_since
