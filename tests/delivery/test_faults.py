@@ -23,6 +23,7 @@ from flask_smtp_admin.models import AttemptStatus, Encryption, Message, Status
 from flask_smtp_admin.models.states import FINAL
 from flask_smtp_admin.smtp import Session, Waiter
 from tests.delivery.bench import Bench
+from tests.delivery.steps import check_steps, note_steps
 from tests.servers.scripted import (
     FAULTS,
     PASSWORD,
@@ -442,6 +443,7 @@ def test_whatever_happens_each_recipient_gets_what_the_database_says(
     seed: int, deliver: Deliver, certificate: Identity, bench: Bench, impatience: Impatience
 ) -> None:
     dice = random.Random(seed)
+    note_steps(bench.engine)
     with ScriptedServer(tls=certificate, gather=SESSIONS[deliver]) as server:
         misbehave(server, dice, impatience)
         connect(bench, server, certificate, deliver)
@@ -455,6 +457,7 @@ def test_whatever_happens_each_recipient_gets_what_the_database_says(
                 break
             bench.clock.forward(hours=9)
 
+        check_steps(bench.engine)
         copies = copies_by_recipient(server)
         uncertain = Counter(row.message_id for row in bench.attempts() if is_uncertain(row))
         for row in bench.messages():
