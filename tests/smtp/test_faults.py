@@ -2,13 +2,37 @@
 
 from __future__ import annotations
 
-from typing import Any
+import select
+import socket
+import threading
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import pytest
 
-from flask_smtp_admin.smtp import Outcome, Scope, Session, SessionError, Stage, Transaction
-from tests.servers.scripted import FAULTS, Identity, ScriptedServer, Step, identity, taking
+from flask_smtp_admin.smtp import (
+    BLOCKING,
+    Outcome,
+    Scope,
+    Session,
+    SessionError,
+    Stage,
+    Transaction,
+)
+from tests.servers.scripted import (
+    FAULTS,
+    Gone,
+    Identity,
+    Peer,
+    ScriptedServer,
+    Step,
+    identity,
+    taking,
+)
 from tests.smtp.endpoints import ALICE, Impatience, envelope, opened, patient
+from tests.waiting import GENEROUS_SECONDS, wait_until
+
+T = TypeVar("T")
 
 # Larger than what fits into the buffers between the two, so that the server can act before the
 # final dot is written.
@@ -162,3 +186,76 @@ def test_after_a_refusal_the_session_carries_the_next_message(step: Step, fault:
         assert session.send(envelope("c@example.test")).accepted
         assert [message.recipients for message in server.accepted] == [("c@example.test",)]
         session.quit()
+
+
+class Drip:
+    """A server's reply of which a byte comes whenever its client waits; and that client's clock.
+
+    Each byte takes a second by this clock. The server goes on for as long as the client listens: who
+    is first to hang up can only be the client, as long as there are bytes left.
+    """
+
+    def __init__(self, reply: bytes) -> None:
+        self._reply = reply
+        self._seconds = 0.0
+        self._is_dripping = False
+        self._waits = threading.Semaphore(0)
+        self.sent = 0
+        self.client_has_left = threading.Event()
+
+    def drip(self, peer: Peer) -> None:
+        self._is_dripping = True
+        for byte in self._reply:
+            peer.raw(bytes([byte]))
+            self.sent += 1
+            self._wait_for_client(peer)
+        raise Gone
+
+    def _wait_for_client(self, peer: Peer) -> None:
+        while not self._waits.acquire(timeout=0.01):
+            if select.select([peer.sock], [], [], 0)[0]:
+                try:
+                    peer.more()
+                except Gone:
+                    self.client_has_left.set()
+                    raise
+
+    # --- what its client goes by ----------------------------------------------------------------
+
+    def clock(self) -> float:
+        return self._seconds
+
+    def until_ready(self, sock: socket.socket, seconds: float, *, to_write: bool) -> bool:
+        if self._is_dripping and not to_write:
+            self._seconds += 1
+            self._waits.release()
+        return BLOCKING.until_ready(sock, GENEROUS_SECONDS, to_write=to_write)
+
+    def aside(self, act: Callable[[], T]) -> T:
+        return act()
+
+
+@pytest.mark.parametrize("reply", [b"250-" + b"x" * 396, b"250-x\r\n" * 57], ids=["line", "lines"])
+@pytest.mark.parametrize("step", [Step.BANNER, Step.EHLO, Step.MAIL, Step.DATA, Step.DOT])
+def test_a_reply_that_comes_byte_by_byte_is_given_up_after_the_time_for_a_whole_one(
+    step: Step, reply: bytes
+) -> None:
+    drip = Drip(reply)
+    with ScriptedServer() as server:
+        server.on(step, drip.drip)
+        timeouts = {"connect_timeout": 30.0, "reply_timeout": 30.0, "final_timeout": 30.0}
+        session = Session(patient(server, **timeouts), drip.clock, waiter=drip)
+        assert _stage_of_failure(session) in (OPENING.get(step) or {SENDING[step]})
+        assert drip.sent <= 32, "each byte got the time of a whole reply"
+        wait_until(drip.client_has_left.is_set, what="the client to hang up")
+        assert server.accepted == []
+
+
+def _stage_of_failure(session: Session) -> Stage:
+    try:
+        session.open()
+    except SessionError as error:
+        return error.stage
+    result = session.send(envelope())
+    assert not result.accepted
+    return result.stage
