@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from tests.outages import with_a_lock, without_redis
+from tests.outages import Outage, with_a_lock, without_redis
 from tests.soak import Plan, soak
 
 
@@ -37,3 +38,10 @@ def test_a_database_that_is_locked_for_a_while_loses_nothing(
 def test_a_redis_that_is_away_for_a_while_loses_nothing(sqlite_url: str, tmp_path: Path) -> None:
     outage = without_redis(tmp_path / "host", sqlite_url, seconds=2, every=0.5, lease=3.0)
     assert outage.holds, str(outage)
+
+
+def test_an_outage_that_keeps_a_message_for_too_long_is_found_out() -> None:
+    """An engine that waits until Redis is back loses nothing, either."""
+    outage = Outage("Redis away", 600, sent=2, lost=0, copies=0, waits=(1.0, 30.0), most=30)
+    assert outage.holds
+    assert not replace(outage, waits=(1.0, 31.0)).holds

@@ -48,7 +48,8 @@ def _runs(
         with _fill_in(place / "deliveries", server)(scene.fill) as copies:
             passed = drill.points_of_delivery(forks, copies)
             run = partial(drill.crash_at, forks, copies)
-            yield "delivery, every line", partial(run, passed, drill.crash_of_delivery)
+            kill = partial(run, passed, drill.crash_of_delivery, steps=drill.STEPS)
+            yield "delivery, every line", kill
             if server is not None:
                 some = drill.one_a_function(forks, passed, EVERY_FUNCTION, seed)
                 restart = drill.restart_of_database(server)

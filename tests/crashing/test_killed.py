@@ -11,23 +11,13 @@ from pathlib import Path
 import pytest
 
 from tests.crashing import drill, scene, sends
+from tests.crashing.drill import STEPS
 from tests.crashing.forks import KILL, Forks
 from tests.crashing.places import FillIn, on_sqlite
 
 SEED = 20
 FUNCTIONS = 20
 """In which the suite kills."""
-STEPS = (
-    "delivery.housekeeping:rescue",
-    "delivery.claim:claim",
-    "delivery.record:begin",
-    "smtp.sending:Sending.run",
-    "smtp.sending:Sending._may_finish",
-    "delivery.decide:decide",
-    "delivery.record:finish",
-    "delivery.claim:release",
-)
-"""The steps of the loop, at which it is killed in any case."""
 
 
 @pytest.mark.slow
@@ -37,9 +27,9 @@ def test_a_worker_that_is_killed_loses_nothing_and_repeats_what_was_in_flight(
     with fill_in(scene.fill) as copies:
         passed = drill.points_of_delivery(forks, copies)
         steps = list(drill.named(forks, STEPS))
-        assert set(steps) <= set(passed)
         some = drill.one_a_function(forks, passed, FUNCTIONS, SEED)
-        outcome = drill.crash_at(forks, copies, [*steps, *some], drill.crash_of_delivery)
+        points = [*steps, *some]
+        outcome = drill.crash_at(forks, copies, points, drill.crash_of_delivery, steps=STEPS)
     assert outcome.holds, str(outcome)
 
 
@@ -85,3 +75,14 @@ def test_an_engine_that_records_nothing_is_found_out(forks: Forks, tmp_path: Pat
         set_.recover()
         with pytest.raises(AssertionError, match="more were in flight"):
             set_.check()
+
+
+def test_a_step_that_is_not_reached_is_found_out(forks: Forks, tmp_path: Path) -> None:
+    """Nearly all points are enough, but not if the others are steps of the loop."""
+    with on_sqlite(tmp_path, scene.fill) as copies:
+        steps = list(drill.named(forks, STEPS))
+        crash_at = partial(drill.crash_at, forks, copies, steps=STEPS)
+        assert crash_at(steps, lambda *_: True).holds
+        points = [*steps, *steps[:-1] * 9]
+        assert not crash_at(points, lambda *which: which[2] != steps[-1]).holds
+        assert not crash_at(steps[1:], lambda *_: True).holds
