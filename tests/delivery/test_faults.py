@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import random
 import socket
+import threading
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -362,24 +363,39 @@ def test_a_mix_of_recipients_ends_with_each_as_the_server_said(
         )
 
 
+@EITHER_WAY
+@pytest.mark.parametrize("step", [Step.MAIL, Step.RCPT, Step.DOT])
 @pytest.mark.parametrize(
     "reply", ["550 5.4.5 daily quota exceeded", "454 4.7.0 too many messages", "432 4.3.2 limit"]
 )
 def test_a_quota_pauses_the_connection_and_spends_nothing(
-    reply: str, certificate: Identity, bench: Bench
+    reply: str, step: Step, deliver: Deliver, certificate: Identity, bench: Bench
 ) -> None:
-    with ScriptedServer(tls=certificate) as server:
-        server.on(Step.MAIL, say(reply))
-        connection = connect(bench, server, certificate)
-        for _ in range(3):
-            bench.send()
-        bench.work()
+    is_used_up = threading.Event()
+    is_used_up.set()
+    with ScriptedServer(tls=certificate, gather=SESSIONS[deliver]) as server:
+        server.when(step, lambda _: is_used_up.is_set(), say(reply), times=1000)
+        connection = connect(bench, server, certificate, deliver)
+        send_to_each(bench)
+        deliver(bench)
+        assert server.gathered >= SESSIONS[deliver]
         assert bench.health(connection).breaker == "paused"
-        assert server.commands.count("DATA") <= 1
+        assert reply[4:] in bench.health(connection).last_reply
+        assert bench.statuses() == ["queued"] * MESSAGES
+        assert 1 <= len(bench.attempts()) <= SESSIONS[deliver], "the others were not tried"
+        assert not any(row.counted for row in bench.attempts())
         assert bench.codes().count("connection_failed") == 1
-        run(bench, server)
-        assert bench.statuses() == ["sent"] * 3
-        assert [row.attempts_count for row in bench.messages()] == [1] * 3
+
+        said = len(server.commands)
+        deliver(bench)
+        assert len(server.commands) == said, "it is left alone while the pause lasts"
+
+        is_used_up.clear()
+        bench.clock.forward(minutes=11)
+        run(bench, server, deliver)
+        assert bench.statuses() == ["sent"] * MESSAGES
+        assert len(server.accepted) == MESSAGES
+        assert [row.attempts_count for row in bench.messages()] == [1] * MESSAGES
 
 
 @EITHER_WAY
