@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from itertools import count
 from pathlib import Path
 
@@ -48,6 +48,13 @@ def on_postgres(server: PostgresServer, fill: Callable[[Bench], None]) -> Iterat
     with server.database() as original:
         _fill(original, fill)
         yield Copies(lambda: server.database(like=original))
+
+
+@contextmanager
+def on_one(url: str, fill: Callable[[Bench], None]) -> Iterator[Copies]:
+    """Fill an empty database, which is itself the only copy."""
+    _fill(url, fill)
+    yield Copies(lambda: nullcontext(url))
 
 
 def _fill(url: str, fill: Callable[[Bench], None]) -> None:

@@ -6,24 +6,31 @@ import pytest
 
 from tests.crashing import drill, scene
 from tests.crashing.forks import Forks
-from tests.crashing.places import on_postgres
+from tests.crashing.places import on_one, on_postgres
 from tests.servers.postgres import PostgresServer
 
+WHILE_IT_SENDS = [
+    pytest.param("smtp.sending:Sending.run", id="before MAIL"),
+    pytest.param("smtp.sending:Sending._may_finish", id="before the final dot"),
+    pytest.param("delivery.decide:decide", id="after the reply"),
+]
 
-@pytest.mark.parametrize(
-    "function",
-    [
-        pytest.param("smtp.sending:Sending.run", id="before MAIL"),
-        pytest.param("smtp.sending:Sending._may_finish", id="before the final dot"),
-        pytest.param("delivery.decide:decide", id="after the reply"),
-        pytest.param("delivery.record:finish", id="before the commit"),
-    ],
-)
+
+@pytest.mark.parametrize("function", WHILE_IT_SENDS)
 def test_a_worker_that_was_stopped_past_its_lease_is_fenced(
-    function: str, forks: Forks, postgres_server: PostgresServer
+    function: str, forks: Forks, database_url: str
+) -> None:
+    with on_one(database_url, scene.fill) as copies:
+        assert drill.stop_of_delivery(forks, copies, forks.first_of(function))
+
+
+@pytest.mark.parametrize("place", ["postgres", "mariadb"])
+def test_one_that_was_stopped_before_it_writes_an_outcome_is_fenced(
+    place: str, forks: Forks, request: pytest.FixtureRequest
 ) -> None:
     """Not on SQLite: a process that is stopped in a transaction keeps everybody from writing."""
-    with on_postgres(postgres_server, scene.fill) as copies:
+    with on_one(request.getfixturevalue(f"{place}_url"), scene.fill) as copies:
+        function = "delivery.record:finish"
         assert drill.stop_of_delivery(forks, copies, forks.first_of(function))
 
 
