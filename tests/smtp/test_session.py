@@ -519,6 +519,7 @@ def test_the_deadline_does_not_cut_off_the_reply_of_a_server_that_has_the_messag
         session.open()
         assert session.send(envelope()).accepted
         assert not session.usable
+        session.abort()
 
 
 def test_a_reply_of_more_than_64_kib_is_given_up() -> None:
