@@ -6,9 +6,7 @@ either. Must not know what is stored there.
 
 from __future__ import annotations
 
-import os
 import threading
-import weakref
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 
@@ -21,6 +19,7 @@ from .config import Config
 from .database import Database
 from .direct import shares_one_connection
 from .errors import ConfigurationError, OutboxUnavailable
+from .forked import Forked
 
 FirstUse = Callable[[sa.Connection | None], None]
 """What happens at the first use; it is given the connection of the caller's transaction."""
@@ -208,13 +207,4 @@ class Placement:
         self._used = isinstance(found, sa.Engine)
 
 
-_placements: weakref.WeakSet[Placement] = weakref.WeakSet()
-
-
-def _after_fork() -> None:
-    for placement in list(_placements):
-        placement.after_fork()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+_placements = Forked(Placement.after_fork)

@@ -9,12 +9,13 @@ microseconds to call one that returns at once.
 
 from __future__ import annotations
 
-import os
 import weakref
 from collections.abc import Callable
 from typing import Any
 
 from flask import Flask, appcontext_pushed
+
+from .forked import Forked
 
 
 class Settling:
@@ -85,13 +86,4 @@ class _Extensions(dict[str, Any]):
         self._notice(name)
 
 
-_all: weakref.WeakSet[Settling] = weakref.WeakSet()
-
-
-def _in_child() -> None:
-    for one in list(_all):
-        one.come_back()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_in_child)
+_all = Forked(Settling.come_back)

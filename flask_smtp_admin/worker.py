@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -20,6 +20,7 @@ import sqlalchemy as sa
 from .core import Core
 from .database import in_the_end
 from .delivery import breaker, carriers, claim, housekeeping
+from .delivery.aside import Aside
 from .delivery.clock import SharedClock
 from .delivery.crew import Crew
 from .delivery.journal import Entry, Journal, Written
@@ -137,8 +138,9 @@ class Worker:
         self._crowded_out = 0
         self._had_turn: dict[int, float] = {}
         self._lingering_count = 0
-        self._untold: deque[Event] = deque()
-        self._is_telling = False
+        self._aside = Aside(
+            core.publish, lambda tell: self._start_in_crew(lambda: self._crew.aside(tell))
+        )
         # For what is told in the worker's own thread, which must not wait for who hears of it.
         self._telling_aside = replace(core, publish=self._publish_aside)
 
@@ -407,29 +409,10 @@ class Worker:
 
     def _publish_aside(self, event: Event) -> None:
         """Let the host's receivers know, without waiting for them where there is a crew."""
-        if not (self._has_crew and self._core.hears(event.code)):
+        if self._has_crew and self._core.hears(event.code):
+            self._aside.tell(event)
+        else:
             self._core.publish(event)
-            return
-        with self._lock:
-            self._untold.append(event)
-            is_telling, self._is_telling = self._is_telling, True
-        if not is_telling and not self._start_in_crew(lambda: self._crew.aside(self._tell)):
-            self._tell()
-
-    def _tell(self) -> None:
-        """Tell one after the other: a sweep may have very much to say."""
-        try:
-            while True:
-                with self._lock:
-                    if not self._untold:
-                        self._is_telling = False
-                        return
-                    event = self._untold.popleft()
-                self._core.publish(event)
-        except BaseException:
-            with self._lock:
-                self._is_telling = False
-            raise
 
     def _start_in_crew(self, act: Callable[[], None]) -> bool:
         try:

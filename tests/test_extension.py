@@ -269,8 +269,8 @@ def test_a_process_that_is_forked_off_begins_anew_and_keeps_the_hooks_of_others(
     seen: list[str] = []
     app.before_request(lambda: seen.append("theirs"))
     app.test_client().get("/")
-    settling._in_child()
-    settling._in_child()
+    settling._all.in_child()
+    settling._all.in_child()
     assert len(app.before_request_funcs[None]) == 2
     app.test_client().get("/")
     assert len(app.before_request_funcs[None]) == 1

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import atexit
 import logging
-import os
 import threading
 import time
-import weakref
 from dataclasses import replace
 from functools import partial
 
@@ -19,6 +17,7 @@ import sqlalchemy as sa
 
 from ..core import Core
 from ..delivery.lease import Clockwork
+from ..forked import Forked
 from ..worker import Worker
 from .burst import take_back_what_is_left
 from .forking import ForkGate
@@ -107,13 +106,4 @@ class EmbeddedBell:
             last().drain_alone(seconds=rest, patience=rest)
 
 
-_bells: weakref.WeakSet[EmbeddedBell] = weakref.WeakSet()
-
-
-def _after_fork() -> None:
-    for bell in list(_bells):
-        bell.after_fork()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+_bells = Forked(EmbeddedBell.after_fork)

@@ -1,0 +1,54 @@
+"""Telling the host's receivers of what happened, without waiting for them.
+
+Owns the order, and that one is called at a time: a sweep may have very much to say, and each receiver
+may want a connection of the database. Must not know who hears of it, nor where threads come from.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable
+
+from ..signals import Event
+
+
+class Aside:
+    """Tells events one after the other. Thread-safe.
+
+    :param publish: tells one, and takes as long as its receivers do.
+    :param start: runs something elsewhere; ``False`` if that cannot be, and it is to be done here.
+    """
+
+    def __init__(
+        self, publish: Callable[[Event], None], start: Callable[[Callable[[], None]], bool]
+    ) -> None:
+        self._publish = publish
+        self._start = start
+        self._lock = threading.Lock()
+        self._untold: deque[Event] = deque()
+        self._is_telling = False
+
+    def tell(self, event: Event) -> None:
+        """Have it told, after those that are waiting."""
+        with self._lock:
+            self._untold.append(event)
+            is_telling, self._is_telling = self._is_telling, True
+        if not is_telling and not self._start(self._tell_all):
+            self._tell_all()
+
+    def _tell_all(self) -> None:
+        try:
+            while (event := self._next()) is not None:
+                self._publish(event)
+        except BaseException:
+            with self._lock:
+                self._is_telling = False
+            raise
+
+    def _next(self) -> Event | None:
+        with self._lock:
+            if self._untold:
+                return self._untold.popleft()
+            self._is_telling = False
+            return None
