@@ -337,20 +337,22 @@ def test_receivers_of_what_the_sweep_found_are_called_one_after_the_other(
     for _ in range(40):
         bench.send()
     bench.change(Message, expires_at=bench.clock() - timedelta(seconds=1))
-    at_work = threading.Semaphore(1)
-    heard: list[bool] = []
+    called: list[Event] = []
+    may_go = threading.Event()
 
     def note(event: Event) -> None:
         if event.code == "final_delivery_failed":
-            is_alone = at_work.acquire(blocking=False)
-            heard.append(is_alone)
-            time.sleep(0.005)  # what a receiver takes
-            if is_alone:
-                at_work.release()
+            called.append(event)
+            may_go.wait(60)
 
-    with running(Worker(replace(bench.core, publish=note), kind="test")):
-        wait_until(lambda: len(heard) == 40, what="all receivers")
-    assert all(heard)
+    with running(Worker(replace(bench.core, publish=note), kind="test")) as worker:
+        wait_until(lambda: called, what="a receiver")
+        bench.send()
+        worker.bell.ring()
+        catchall.wait_for(1)  # by then the others would have been called, too
+        assert len(called) == 1
+        may_go.set()
+        wait_until(lambda: len(called) == 40, what="all receivers")
 
 
 def test_what_a_sweep_after_a_drain_finds_is_told_before_it_returns(
@@ -358,19 +360,18 @@ def test_what_a_sweep_after_a_drain_finds_is_told_before_it_returns(
 ) -> None:
     """The process may end then."""
     bench.connection(catchall)
-    heard: list[str] = []
+    told_by: list[threading.Thread] = []
 
     def note(event: Event) -> None:
         if event.code == "final_delivery_failed":
-            time.sleep(0.05)  # what a receiver takes
-            heard.append(event.code)
+            told_by.append(threading.current_thread())
 
     worker = Worker(replace(bench.core, publish=note), kind="test")
     worker.drain()
     bench.send()
     bench.change(Message, expires_at=bench.clock() - timedelta(seconds=1))
     worker.sweep()
-    assert heard
+    assert told_by == [threading.current_thread()]
 
 
 def test_receivers_that_hang_keep_no_session_from_others(bench: Bench, catchall: CatchAll) -> None:
@@ -396,9 +397,9 @@ def test_receivers_that_hang_keep_no_session_from_others(bench: Bench, catchall:
             may_go.set()
 
 
-@pytest.mark.parametrize("takes", [0.0, 0.2])
+@pytest.mark.parametrize("is_heard", [False, True], ids=["nobody hears", "a receiver is at work"])
 def test_an_outcome_that_cannot_be_written_is_no_fault_of_the_others(
-    bench: Bench, catchall: CatchAll, takes: float
+    bench: Bench, catchall: CatchAll, *, is_heard: bool
 ) -> None:
     """They are sent as soon as the database takes it, or when its lease has ended."""
     bench.connection(catchall, max_sessions=1)
@@ -410,14 +411,17 @@ def test_an_outcome_that_cannot_be_written_is_no_fault_of_the_others(
         "BEGIN SELECT RAISE(ABORT, 'no'); END",
     )
 
-    def slow(event: Event) -> None:
-        if event.code == "message_sent":
-            time.sleep(takes)
+    may_go = threading.Event()
 
-    with running(Worker(replace(bench.core, publish=slow), kind="test", pace=BRISK)) as worker:
+    def hear(event: Event) -> None:
+        if is_heard and event.code == "message_sent":
+            may_go.wait(60)
+
+    with running(Worker(replace(bench.core, publish=hear), kind="test", pace=BRISK)) as worker:
         catchall.wait_for(2)
-        wait_until(lambda: bench.statuses().count("sent") >= 1, what="the outcome of the first")
+        wait_until(lambda: not worker._leases.held(), what="the end of all leases")
         _sql(bench, "DROP TRIGGER no")
+        may_go.set()
         wait_until(lambda: bench.statuses() == ["sent"] * 6, what="all outcomes")
         wait_until(lambda: not worker._leases.held(), what="the end of all leases")
     assert [row.crash_count for row in bench.messages()[2:]] == [0] * 4
@@ -435,16 +439,18 @@ def test_a_server_that_has_a_message_is_heard_out_at_the_end_of_a_process(
     bench: Bench, scripted: ScriptedServer
 ) -> None:
     """Beyond the time that it has for its other replies: otherwise it would get it again."""
+    patience = 3.0
 
     def slow(peer: Peer) -> None:
-        time.sleep(1.5)  # of the server
+        wait_until(lambda: time.monotonic() > began_at + patience + 1, what="that time's end")
         assert peer.offered is not None
         peer.accept(peer.offered, "250 2.0.0 taken")
 
     scripted.always(Step.DOT, slow)
     bench.connection(scripted)
     bench.send()
-    assert bench.worker().drain_alone(seconds=1, patience=1) == 1
+    began_at = time.monotonic()
+    assert bench.worker().drain_alone(seconds=patience, patience=patience) == 1
     assert bench.statuses() == ["sent"]
     assert len(scripted.accepted) == 1
 

@@ -136,7 +136,7 @@ def _number(name: str, meaning: str) -> Callable[[Command], Command]:
 @_number("connect_timeout", "To connect")
 @_number("reply_timeout", "To wait for a reply")
 @_number("final_timeout", "To wait for the reply to a whole message")
-@_number("session_deadline", "After which a session ends in any case")
+@_number("session_deadline", "After which a session ends, but for the reply to a whole message")
 @click.option("--disabled", is_flag=True, help="Store it without using it.")
 def add_command(
     username: str,

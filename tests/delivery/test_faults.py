@@ -506,6 +506,6 @@ def check_recipient(row: Any, status: str, copies: list[Accepted]) -> None:
     told = [one.is_told for one in copies]
     assert (status == "sent") >= (True in told), "who was told so knows it"
     assert (status == "sent") <= any(answer is not False for answer in told), "and no one else"
-    assert True not in told[:-1], "who was told so offers it no more"
+    assert not any(told[:-1]), "who was told so offers it no more"
     assert len(told) <= 1 or not row.at_most_once
     assert (status == "pending") <= (row.status == Status.HELD)

@@ -488,15 +488,20 @@ def test_the_deadline_ends_the_usefulness_of_a_session() -> None:
         session.abort()
 
 
+def late(now: list[float], seconds: float) -> Behaviour:
+    """A yes that comes after so many seconds of the client's clock."""
+
+    def answer(peer: Peer) -> None:
+        now[0] += seconds
+        peer.say("250 2.0.0 ok")
+
+    return answer
+
+
 def test_the_deadline_ends_a_message_that_takes_too_long() -> None:
     now = [0.0]
-
-    def dawdle(peer: Peer) -> None:
-        now[0] += 150.0
-        peer.say("250 2.1.0 ok")
-
     with ScriptedServer() as server:
-        server.on(Step.MAIL, dawdle)
+        server.on(Step.MAIL, late(now, 150.0))
         session = Session(patient(server, session_deadline=100.0), lambda: now[0])
         session.open()
         result = session.send(envelope())
@@ -507,13 +512,8 @@ def test_the_deadline_ends_a_message_that_takes_too_long() -> None:
 
 def test_the_deadline_does_not_cut_off_the_reply_of_a_server_that_has_the_message() -> None:
     now = [0.0]
-
-    def dawdle(peer: Peer) -> None:
-        now[0] += 150.0
-        peer.say("250 2.0.0 taken")
-
     with ScriptedServer() as server:
-        server.on(Step.DOT, dawdle)
+        server.on(Step.DOT, late(now, 150.0))
         endpoint = patient(server, session_deadline=100.0, final_timeout=200.0)
         session = Session(endpoint, lambda: now[0])
         session.open()
