@@ -6,6 +6,7 @@ purpose stays where it is.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -18,6 +19,9 @@ from ..models import BreakerState, Connection, ConnectionHealth, Message, is_que
 
 SENDERS_AT_ONCE = 100
 """Senders that are looked at in one sweep; the next one goes on with the others."""
+TO_TRY_WITH = 1
+"""Messages for a connection that was broken itself, until it is known whether it works again: two that
+take over for each other would hand a long queue back and forth otherwise."""
 
 
 def hand_over(core: Core) -> int:
@@ -39,7 +43,8 @@ def hand_over(core: Core) -> int:
 
 def _move_each_sender(connection: sa.Connection, broken: Any, now: datetime) -> int:
     """Move the messages of each sender to the next connection that carries it."""
-    due = sa.select(Message.sender).where(*_due(broken, now)).distinct().limit(SENDERS_AT_ONCE)
+    movable = (*_due(broken.id, now), Message.pinned.is_(False))
+    due = sa.select(Message.sender).where(*movable).distinct().limit(SENDERS_AT_ONCE)
     moved = 0
     for sender in connection.execute(due).scalars().all():
         other = routing.choose_instead(connection, sender, broken.id, now)
@@ -56,21 +61,41 @@ def _move(
     *where: sa.ColumnElement[bool],
 ) -> int:
     reason = f"Handed over, because {broken.caption} does not work ({now:%Y-%m-%d %H:%M} UTC)."
+    chosen = (*_due(broken.id, now), Message.pinned.is_(False), *where)
+    if not _is_known_to_work(connection, to):
+        chosen = (*chosen, Message.id.in_(_to_try_with(connection, to, now, chosen)))
     return connection.execute(
         sa.update(Message)
-        .where(*_due(broken, now), *where)
+        .where(*chosen)
         .values(connection_id=to, reason=reason, detour=reason)
         .execution_options(synchronize_session=False)
     ).rowcount
 
 
-def _due(broken: Any, now: datetime) -> tuple[sa.ColumnElement[bool], ...]:
-    return (
-        is_queued(),
-        Message.connection_id == broken.id,
-        Message.pinned.is_(False),
-        Message.due_at <= now,
-    )
+def _is_known_to_work(connection: sa.Connection, number: int) -> bool:
+    breaker = sa.select(ConnectionHealth.breaker).where(ConnectionHealth.connection_id == number)
+    return connection.execute(breaker).scalar() in {None, BreakerState.CLOSED}
+
+
+def _to_try_with(
+    connection: sa.Connection,
+    to: int,
+    now: datetime,
+    chosen: tuple[sa.ColumnElement[bool], ...],
+) -> Sequence[int]:
+    """Return the messages, of those chosen, with which it is found out whether a connection works.
+
+    None, where it has some itself.
+    """
+    has_own = connection.execute(sa.select(Message.id).where(*_due(to, now)).limit(1)).first()
+    if has_own is not None:
+        return []
+    first = sa.select(Message.id).where(*chosen).order_by(Message.priority, Message.due_at)
+    return connection.execute(first.limit(TO_TRY_WITH)).scalars().all()
+
+
+def _due(number: int, now: datetime) -> tuple[sa.ColumnElement[bool], ...]:
+    return (is_queued(), Message.connection_id == number, Message.due_at <= now)
 
 
 _Fallback = aliased(Connection)

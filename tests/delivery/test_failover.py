@@ -179,6 +179,34 @@ def test_a_fallback_that_was_down_and_has_nothing_to_send_takes_over_again(
     assert bench.health(broken).breaker is BreakerState.OPEN
 
 
+def let_only_the_other_be_tried(bench: Bench, number: int) -> None:
+    bench.clock.forward(minutes=11)
+    soon = bench.clock() + timedelta(minutes=1)
+    bench.change(ConnectionHealth, ConnectionHealth.connection_id == number, retry_at=soon)
+
+
+def test_two_that_take_over_for_each_other_hand_no_queue_back_and_forth(
+    each_bench: Bench, catchall: CatchAll
+) -> None:
+    bench = each_bench
+    second = breaks(bench, catchall, "Second", position=1)
+    first = breaks(bench, catchall, "First", position=0, fallback_id=second)
+    bench.change(Connection, Connection.id == second, fallback_id=first)
+    numbers = [bench.send() for _ in range(30)]
+    bench.send(connection="Second")
+    break_down(bench)
+    for _ in range(6):
+        let_only_the_other_be_tried(bench, first)
+        assert sweep_and_work(bench) == 0
+    assert sum(bench.message(number).detour is not None for number in numbers) <= 1
+
+    bench.change(Connection, Connection.id == second, port=catchall.port)
+    let_only_the_other_be_tried(bench, first)
+    delivered = sweep_and_work(bench)
+    assert 1 <= delivered < 30, "it is tried with what was its own, or with one"
+    assert delivered + sweep_and_work(bench) == 31, "and has all when it works"
+
+
 def test_a_broken_connection_is_tried_though_every_sweep_comes_before_a_delivery(
     bench: Bench, pair: tuple[int, int], catchall: CatchAll
 ) -> None:
