@@ -55,6 +55,8 @@ CROWDED_PAUSE = 1.0
 """Seconds to leave a connection alone whose sessions are all with other workers."""
 STUCK_AFTER = 10.0
 """Seconds that one message may take before the one behind it in its lane is left to other lanes."""
+SAY_WHY_AFTER = 10
+"""So many looks after it was told to end, a worker says what it waits for."""
 LOOK_FOR_ENDED = 1.0
 """Seconds between two looks at which sessions have ended, when all of them are being ended."""
 LOOK_FOR_ROOM = 0.25
@@ -287,8 +289,15 @@ class Worker:
         self._stopped.set()
         # A message in hand may take long; nobody has to wait for what is idle meanwhile.
         self._end_sessions(self._rack.shut())
+        looks = 0
         while not self._crew.join(LOOK_FOR_ENDED):
             self._leave_to_others()
+            looks += 1
+            if looks == SAY_WHY_AFTER:
+                logger.warning(
+                    "The worker is to end, and waits for servers to answer for the messages in hand, "
+                    "and for receivers of its signals to return."
+                )
         self._ended.set()
         self._end_sessions(self._rack.shut())
         self._crew.join()
@@ -380,7 +389,7 @@ class Worker:
         if free <= 0:
             self._crowded_out += int(wanted > 0 and not active)
             return 0
-        if self._is_suspect(number):
+        if self._is_failing(number):
             # One that waits for a slow server says nothing of whether that takes another message. But
             # lanes that were there before a pause do not go on after it, nor do those that join them.
             if active > self._supplies.stuck(number, STUCK_AFTER) or (
@@ -560,9 +569,9 @@ class Worker:
             waits += [until - now for until in self._rests_until.values() if until > since]
         return max(0.05, min(waits))
 
-    def _is_suspect(self, number: int) -> bool:
+    def _is_failing(self, number: int) -> bool:
         with self._core.database.read() as connection:
-            return breaker.is_suspect(connection, number)
+            return breaker.is_failing(connection, number)
 
     def _is_paused(self, number: int) -> bool:
         with self._core.database.read() as connection:
@@ -645,7 +654,9 @@ class Worker:
                 number,
                 surplus,
             )
-            self._supplies.give_up_lanes(number, surplus)
+            idle = self._rack.cede(number, surplus)
+            self._end_sessions(idle)
+            self._supplies.give_up_lanes(number, surplus - len(idle))
 
     def _free_those_behind_a_slow_one(self) -> None:
         """Let others have what waits behind messages that a server takes its time over."""

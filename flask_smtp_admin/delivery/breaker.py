@@ -88,7 +88,7 @@ PAUSE = sa.select(ConnectionHealth.connection_id).where(
 _PAUSE = Bulk(PAUSE)
 
 
-def is_suspect(connection: sa.Connection, connection_id: int) -> bool:
+def is_failing(connection: sa.Connection, connection_id: int) -> bool:
     """Tell whether the last use failed, so that one session should try it alone."""
     failures = connection.execute(
         sa.select(ConnectionHealth.failures).where(ConnectionHealth.connection_id == connection_id)

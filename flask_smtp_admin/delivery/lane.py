@@ -238,7 +238,7 @@ class Lane:
     def _conclude(self) -> None:
         """Record the last message; the last lane also releases what was not offered."""
         try:
-            self._link.put_back()
+            self._link.put_back(is_wanted=not self._place.gives_up_session)
             with contextlib.suppress(Exception):  # what it could not write, is tried again
                 self._wait_for_receivers()
         finally:

@@ -58,6 +58,7 @@ class Link:
         self._trial = trial
         self._waiter = waiter
         self._session: Session | None = None
+        self._is_retired = False
         self._offered: tuple[Claimed, Envelope] | None = None
 
     @property
@@ -134,17 +135,21 @@ class Link:
             self._session.abort()
             self._session = None
 
-    def put_back(self) -> None:
-        """Leave the session for whoever comes next; one that does not serve is left to be ended."""
+    def put_back(self, *, is_wanted: bool = True) -> None:
+        """Leave the session for whoever comes next; one that does not serve is left to be ended.
+
+        :param is_wanted: whether somebody may come. Otherwise it is left to be ended, too.
+        """
         self.take_back_offer()
         session = self._session
-        if session is None:
+        if session is None or self._is_retired:
             return
         number = self._carrier.id
-        if self._serves(session) and self._rack.put_back(number, session):
+        if is_wanted and self._serves(session) and self._rack.put_back(number, session):
             self._session = None
         else:
             self._rack.retire(number, session)
+            self._is_retired = True
 
     def close(self) -> None:
         """Have no session any more, and say so to the server."""

@@ -82,7 +82,7 @@ class Supplies:
         """Have so many lanes of a connection end, whose sessions are others' now."""
         for supply in self.open():
             if supply.carrier.id == connection_id:
-                lanes -= supply.ask_to_leave(lanes)
+                lanes -= supply.ask_to_leave(lanes, gives_up_session=True)
 
     def open(self) -> list[Supply]:
         """Return those that lanes work from."""

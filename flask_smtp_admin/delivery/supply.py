@@ -147,10 +147,13 @@ class Supply:
                 place.is_to_leave and not place.is_stuck(stuck_after) for place in self._places
             )
 
-    def ask_to_leave(self, lanes: int, *, after: float = 0.0) -> int:
+    def ask_to_leave(
+        self, lanes: int, *, after: float = 0.0, gives_up_session: bool = False
+    ) -> int:
         """Ask lanes to leave after the message in hand; return how many were asked.
 
         :param after: seconds that they must have been there.
+        :param gives_up_session: whether their sessions are to be ended, not kept for later.
         """
         until = time.monotonic() - after
         with self._lock:
@@ -159,6 +162,7 @@ class Supply:
             asked = sorted(staying, key=Place.waiting_seconds)[:lanes]
             for place in asked:
                 place.is_to_leave = True
+                place.gives_up_session = gives_up_session
             return len(asked)
 
     def take_from_the_stuck(self, seconds: float) -> list[Handed]:
@@ -454,6 +458,8 @@ class Place:
         self.since = time.monotonic()
         self.is_to_leave = False
         """Whether another connection, or another worker, needs the room."""
+        self.gives_up_session = False
+        """Whether it is another worker, which needs the session, too."""
         self.is_admitted = False
         self.has_session = False
         """Whether a session is, or was, this lane's."""

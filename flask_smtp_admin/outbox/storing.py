@@ -131,8 +131,8 @@ def _refused_if_deleted() -> Iterator[None]:
         yield
     except IntegrityError as error:
         raise OutboxUnavailable(
-            "The connection that was to carry the message was deleted at the same moment. Nothing was "
-            "stored: roll back and try again."
+            "The database refuses the message, most probably as the connection that was to carry it was "
+            f"deleted at the same moment. Nothing was stored: roll back and try again. ({error.orig})"
         ) from error
 
 

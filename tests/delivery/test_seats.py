@@ -386,3 +386,45 @@ def test_a_connection_that_was_changed_is_used_as_it_is_now(bench: Bench) -> Non
             assert server.sessions == 2
             wait_until(lambda: worker._rack.count(number) == 1)
             assert [row.sessions for row in bench.rows(SessionHold)] == [1]
+
+
+def others_take_all(bench: Bench, number: int) -> None:
+    """As when this process was stopped for longer than its hold lasts."""
+    with bench.engine.begin() as connection:
+        connection.execute(sa.update(SessionHold).values(held_until=bench.clock() - LONG))
+    carrier = carriers.find(bench.core, number)
+    assert carrier is not None
+    most = carrier.max_sessions
+    with Seats(Rack()).asking(carrier) as asking, bench.core.database.write() as connection:
+        now = bench.core.database_time(connection)
+        assert asking.take(connection, wanted=most, gone=now, until=now + LONG) == most
+
+
+def test_an_idle_session_is_ended_that_others_have_now(
+    bench: Bench, catchall: CatchAll, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rack, "IDLE_SECONDS", 3600.0)
+    number = bench.connection(catchall, max_sessions=1)
+    with _a_kept_session(bench, number) as worker:
+        others_take_all(bench, number)
+        wait_until(lambda: worker._rack.count(number) == 0)
+
+
+def test_the_session_of_a_lane_is_ended_that_others_have_now(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rack, "IDLE_SECONDS", 3600.0)
+    with ScriptedServer() as server:
+        gate = Gate(server)
+        number = bench.connection(server, max_sessions=1)
+        in_hand, behind = bench.send(), bench.send()
+        with running(bench.worker(pace=STEADY)) as worker:
+            gate.wait()
+            others_take_all(bench, number)
+            [place] = worker._supplies.open()[0]._places
+            wait_until(lambda: place.is_to_leave)
+            gate.open()
+            wait_until(lambda: bench.message(in_hand).status == "sent")
+            wait_until(lambda: not worker._busy())
+            wait_until(lambda: worker._rack.count(number) == 0)
+            assert bench.message(behind).status == "queued"
