@@ -62,7 +62,8 @@ def submit_many(
         try:
             frozen.append(_freeze(state, message, now))
         except MessageError as error:
-            which = f"Message {number} of send_many{_subject_of(message)}"
+            subject = "" if options.sensitive else _subject_of(message)
+            which = f"Message {number} of send_many{subject}"
             raise type(error)(f"{which}: {error}") from error
     return enqueue_many(state.core, frozen, options) if frozen else []
 

@@ -61,11 +61,11 @@ class Settling:
     def _leave(self, app: Flask) -> None:
         appcontext_pushed.disconnect(self._begin_context, app)
         # Another request may be going through the old list, which therefore stays as it is.
-        left = [hook for hook in app.before_request_funcs[None] if hook is not self._hook]
+        left = [hook for hook in app.before_request_funcs.get(None, ()) if hook is not self._hook]
         if left:
             app.before_request_funcs[None] = left
         else:
-            del app.before_request_funcs[None]
+            app.before_request_funcs.pop(None, None)
 
     def come_back(self) -> None:
         """Have the first request of a process that was forked off noticed, too."""

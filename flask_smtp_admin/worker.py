@@ -20,7 +20,7 @@ import sqlalchemy as sa
 from .core import Core
 from .database import in_the_end
 from .delivery import breaker, carriers, claim, housekeeping
-from .delivery.aside import Aside
+from .delivery.aside import Aside, few_at_once
 from .delivery.clock import SharedClock
 from .delivery.crew import Crew
 from .delivery.journal import Entry, Journal, Written
@@ -33,7 +33,7 @@ from .delivery.rack import Rack
 from .delivery.record import Carrier
 from .delivery.seats import Seats
 from .delivery.supplies import Supplies
-from .delivery.supply import Handed, Place
+from .delivery.supply import Handed, Place, release
 from .errors import OutboxUnavailable
 from .models import ConnectionHealth, Message, Status, is_queued
 from .signals import Event
@@ -46,6 +46,8 @@ PACE = Pace()
 within 45 + 15 s."""
 DATABASE_PAUSE = 2.0
 """Seconds until a pass is tried again when the database is away, and after a lane that failed."""
+SWEEP_SECONDS = 1.0
+"""So long a sweep may last before what is due comes first. The next one then goes on at once."""
 EMPTY_PAUSE = 0.25
 """Seconds to leave a connection alone whose due messages were gone when a lane came for them."""
 MESSAGES_A_LANE = 10
@@ -62,6 +64,9 @@ LOOK_FOR_ENDED = 1.0
 LOOK_FOR_ROOM = 0.25
 """Seconds until it is looked again whether there is room for a connection that has no lane."""
 
+RECEIVERS_AT_ONCE = 4
+"""Events that are told at the same time: a receiver may want a connection of the database, of which there
+have to be some for delivery and for the host."""
 MOST_LINGERING = 16
 """So many lanes may wait for the host's receivers after their last message before they count again."""
 
@@ -107,7 +112,9 @@ class Worker:
     ) -> None:
         self.bell = Bell()
         self._clock = SharedClock(core)
-        self._core = core = self._clock.core
+        self._core = core = replace(
+            self._clock.core, publish=few_at_once(core.publish, RECEIVERS_AT_ONCE)
+        )
         self._sessions = sessions or core.config.sessions
         self.pace = pace or PACE
         self._presence = Presence(core, kind)
@@ -163,6 +170,20 @@ class Worker:
         self._stopped.set()
         self.bell.ring()
 
+    def waits_for(self) -> str:
+        """Say what keeps :meth:`run` from returning after :meth:`stop`."""
+        with self._lock:
+            in_hand = self._active.total()
+        if in_hand:
+            return (
+                f"{in_hand} sessions wait for their servers to answer for the message in hand. Should "
+                "the process end before, others take it back."
+            )
+        return (
+            "Receivers of its signals have not returned. Should the process end before, they may miss "
+            "what is left to be told; the messages are dealt with."
+        )
+
     def end_soon(self) -> None:
         """Ask :meth:`drain` the same, from a signal handler.
 
@@ -173,13 +194,26 @@ class Worker:
     def sweep(self) -> None:
         """Take back messages of workers that are gone, give up expired ones, route the rest."""
         self._clock.look()  # what has expired, is so by the clock of the database
+        until = time.monotonic() + SWEEP_SECONDS
+        is_late = False
+
+        def is_enough() -> bool:
+            nonlocal is_late
+            is_late = is_late or time.monotonic() > until
+            return is_late or self._is_to_stop() or self._aside.is_full
+
         housekeeping.sweep(
-            self._telling_aside, held=self._leases.messages(), clockwork=self.clockwork
+            self._telling_aside,
+            held=self._leases.messages(),
+            clockwork=self.clockwork,
+            expires=not self._aside.is_full,
+            is_enough=is_enough,
         )
         self._has_swept = True
         # What was left of it is found as soon as it is certain.
         soon = self.pace.doubt if self.clockwork.is_new else self.pace.sweep_every
-        self._sweeps_at = time.monotonic() + min(soon, self.pace.sweep_every)
+        pause = 0.0 if is_late else min(soon, self.pace.sweep_every)
+        self._sweeps_at = time.monotonic() + pause
         self._presence.swept_at = self._core.now()
 
     def has_due(self) -> bool:
@@ -227,15 +261,18 @@ class Worker:
             ).scalar()
         return min((time for time in (message, probe) if time is not None), default=None)
 
-    def drain(self, *, seconds: float | None = None) -> int:
+    def drain(self, *, seconds: float | None = None, sweeps: bool = False) -> int:
         """Deliver until nothing is due, and return how many messages were accepted.
 
         :param seconds: stop claiming after so many seconds.
+        :param sweeps: whether to do so before, and as often as it is due.
         :raises OutboxUnavailable: the database is away.
         """
         self._has_crew = True
         heartbeat = self._start_thread(self._beat, "smtp-admin-heartbeat")
         try:
+            if sweeps:
+                self.sweep()
             self._drain_until(seconds)
         finally:
             self._finish(heartbeat)
@@ -267,7 +304,7 @@ class Worker:
         while not self._is_to_stop():
             # Asked before: a lane that ends after the look may have given something back.
             was_busy = self._busy()
-            if not self._start_lanes() and not was_busy:
+            if not self._start_lanes() and not was_busy and not self._goes_on_sweeping():
                 return
             if not self._alone:
                 self._tidy_sessions()
@@ -294,10 +331,7 @@ class Worker:
             self._leave_to_others()
             looks += 1
             if looks == SAY_WHY_AFTER:
-                logger.warning(
-                    "The worker is to end, and waits for servers to answer for the messages in hand, "
-                    "and for receivers of its signals to return."
-                )
+                logger.warning("The worker is to end. %s", self.waits_for())
         self._ended.set()
         self._end_sessions(self._rack.shut())
         self._crew.join()
@@ -341,6 +375,10 @@ class Worker:
         if self._has_swept and time.monotonic() >= self._sweeps_at:
             self._sweep_if_it_can()
 
+    def _goes_on_sweeping(self) -> bool:
+        """Tell whether a sweep is due before the drain may end, as the last one left something."""
+        return self._has_swept and not self._alone and time.monotonic() >= self._sweeps_at
+
     def _sweep_if_it_can(self) -> None:
         try:
             self.sweep()
@@ -375,19 +413,19 @@ class Worker:
             }
 
     def _start_lanes_of(self, number: int, due: int) -> int:
+        with self._lock:
+            active = self._active[number]
+        room = self._room()
+        if room <= 0:
+            self._crowded_out += int(not active)
+            return 0
         carrier = carriers.find(self._telling_aside, number, self._reply_seconds)
         if carrier is None:
             return 0
         self._end_sessions(self._rack.outdated(number, carrier.endpoint))
-        with self._lock:
-            active = self._active[number]
-            total = self._active.total() + max(0, self._lingering_count - MOST_LINGERING)
-        # A lane may be kept by a slow server, so it is not counted on for what is due now. Nor does
-        # it keep others: a server that is silent for ten minutes is nothing to other connections.
-        wanted = min(carrier.max_sessions - active, -(-due // MESSAGES_A_LANE))
-        free = min(wanted, self._sessions - total + self._supplies.stuck_in_all(STUCK_AFTER))
+        # A lane may be kept by a slow server, so it is not counted on for what is due now.
+        free = min(room, carrier.max_sessions - active, -(-due // MESSAGES_A_LANE))
         if free <= 0:
-            self._crowded_out += int(wanted > 0 and not active)
             return 0
         if self._is_failing(number):
             # One that waits for a slow server says nothing of whether that takes another message. But
@@ -400,7 +438,18 @@ class Worker:
             return 0 if probe is None else int(self._start_lane(carrier, probe=probe))
         return sum(self._start_lane(carrier) for _ in range(free))
 
+    def _room(self) -> int:
+        """Return how many lanes more there may be, over all connections.
+
+        One whose server is silent for ten minutes keeps no others.
+        """
+        with self._lock:
+            lanes = self._active.total() + max(0, self._lingering_count - MOST_LINGERING)
+        return self._sessions - lanes + self._supplies.stuck_in_all(STUCK_AFTER)
+
     def _start_lane(self, carrier: Carrier, *, probe: datetime | None = None) -> bool:
+        if not self._alone:  # which has one at a time, and no thread to end others meanwhile
+            self._end_sessions(self._rack.of_others(carrier.id, keep=self._room() - 1))
         place = self._supplies.join(carrier)
         with self._lock:
             self._active[carrier.id] += 1
@@ -673,9 +722,5 @@ class Worker:
                 self._core.ring()
 
     def _release(self, freed: Sequence[Handed]) -> None:
-        numbers: dict[str, list[int]] = {}
-        for message, lease in freed:
-            numbers.setdefault(lease.token, []).append(message.id)
         with self._core.database.write() as connection:
-            for token, those in numbers.items():
-                claim.release(connection, token, those)
+            release(connection, freed)

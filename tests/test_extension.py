@@ -261,6 +261,15 @@ def test_a_request_costs_no_hook_once_the_application_is_complete(make_app: Make
     assert list(appcontext_pushed.receivers_for(app)) == []
 
 
+def test_two_first_requests_may_come_at_once(make_app: MakeApp) -> None:
+    app = make_app(TESTING=False)
+    [hook] = app.before_request_funcs[None]
+    with app.app_context():
+        hook()
+        hook()
+    assert not app.before_request_funcs.get(None)
+
+
 def test_a_process_that_is_forked_off_begins_anew_and_keeps_the_hooks_of_others(
     make_app: MakeApp,
 ) -> None:

@@ -633,6 +633,8 @@ def test_of_many_messages_with_a_bad_one_none_is_stored(make_app: MakeApp) -> No
     assert str(raised.value).startswith(
         "Message 2 of send_many (subject 'bad'): The message has no "
     )
+    with app.app_context(), pytest.raises(NoRecipients, match=r"^Message 1 of send_many: The"):
+        SMTPAdmin().send_many([bad], sensitive=True)
     with app.app_context(), pytest.raises(UnknownConnection):
         SMTPAdmin().send_many([a_message(), a_message()], connection="nowhere")
     assert rows_of(app, Message) == []

@@ -12,6 +12,20 @@ from collections.abc import Callable
 
 from ..signals import Event
 
+MOST_UNTOLD = 1000
+"""Events that may wait before nothing more should be begun of which there is much to tell."""
+
+
+def few_at_once(publish: Callable[[Event], None], most: int) -> Callable[[Event], None]:
+    """Return what tells an event as ``publish`` does, when fewer than so many others are being told."""
+    room = threading.BoundedSemaphore(most)
+
+    def tell(event: Event) -> None:
+        with room:
+            publish(event)
+
+    return tell
+
 
 class Aside:
     """Tells events one after the other. Thread-safe.
@@ -36,6 +50,11 @@ class Aside:
             is_telling, self._is_telling = self._is_telling, True
         if not is_telling and not self._start(self._tell_all):
             self._tell_all()
+
+    @property
+    def is_full(self) -> bool:
+        """Whether so much is waiting that no more should be added."""
+        return len(self._untold) >= MOST_UNTOLD
 
     def _tell_all(self) -> None:
         try:

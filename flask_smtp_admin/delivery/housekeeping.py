@@ -7,7 +7,7 @@ had no connection, and having failover looked at. Must not know SMTP.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import count
 from types import MappingProxyType
@@ -35,6 +35,8 @@ what stops the workers: side by side again, all would be put into quarantine wit
 CRASHES_TO_SUSPECT = CRASHES_TO_QUARANTINE - 1
 """From so many on it is tried while no other such message is: see :func:`put_off`."""
 BATCH = 500
+EXPIRED_AT_ONCE = 100
+"""Fewer, as each of their recipients is told of."""
 REMEMBER_HOLDS = timedelta(hours=1)
 REMEMBER_ORPHANS = timedelta(days=1)
 
@@ -48,20 +50,40 @@ Held: TypeAlias = Mapping[str, Collection[int]]
 NOTHING: Held = MappingProxyType({})
 
 
-def sweep(core: Core, *, held: Held = NOTHING, clockwork: Clockwork | None = None) -> int:
+def _never() -> bool:
+    return False
+
+
+def sweep(
+    core: Core,
+    *,
+    held: Held = NOTHING,
+    clockwork: Clockwork | None = None,
+    expires: bool = True,
+    is_enough: Callable[[], bool] = _never,
+) -> int:
     """Do all of it once, and return how many messages were taken back.
 
     :param clockwork: what this worker has seen of the clock; ``None``: it is to be trusted.
+    :param expires: whether to give up expired ones.
+    :param is_enough: asked where there is more; ``True`` leaves that to the next one.
     """
-    rescued = rescue(core, held=held, clockwork=clockwork)
-    expire(core)
+    rescued = rescue(core, held=held, clockwork=clockwork, is_enough=is_enough)
+    if expires:
+        expire(core, is_enough=is_enough)
     with core.database.write() as connection:
         assign_waiting(connection)
     hand_over(core)
     return rescued
 
 
-def rescue(core: Core, *, held: Held = NOTHING, clockwork: Clockwork | None = None) -> int:
+def rescue(
+    core: Core,
+    *,
+    held: Held = NOTHING,
+    clockwork: Clockwork | None = None,
+    is_enough: Callable[[], bool] = _never,
+) -> int:
     """Take back messages whose lease ended. Parameters as for :func:`sweep`.
 
     One that is marked was in flight: it is tried again with the same Message-ID, or held when it
@@ -74,6 +96,8 @@ def rescue(core: Core, *, held: Held = NOTHING, clockwork: Clockwork | None = No
     while after is not None:
         some, after = _rescue_some(core, after, held, clockwork)
         taken += some
+        if after is not None and is_enough():
+            break
     return taken
 
 
@@ -328,10 +352,10 @@ def _event(row: Any, now: datetime) -> Event:
     )
 
 
-def expire(core: Core) -> int:
+def expire(core: Core, *, is_enough: Callable[[], bool] = _never) -> int:
     """Give up messages that expired before they could be sent; return how many."""
     counts = [_expire_some(core)]
-    while counts[-1] == BATCH:
+    while counts[-1] == EXPIRED_AT_ONCE and not is_enough():
         counts.append(_expire_some(core))
     return sum(counts)
 
@@ -353,7 +377,7 @@ def _expire_some(core: Core) -> int:
                 Message.expires_at.is_not(None),
                 Message.expires_at <= now,
             )
-            .limit(BATCH)
+            .limit(EXPIRED_AT_ONCE)
             .with_for_update(skip_locked=True)
         ).all()
         pending = _pending(connection, [row.id for row in rows])

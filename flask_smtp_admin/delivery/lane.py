@@ -10,7 +10,6 @@ other lanes: see :mod:`flask_smtp_admin.delivery.journal`.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import random
 import threading
@@ -36,6 +35,8 @@ from .supply import Handed, Leaving, Place
 
 logger = logging.getLogger(__name__)
 
+LOOK_EVERY = 0.25
+"""Seconds between looks at whether a lane that waits for receivers is to leave."""
 HEALTH_EVERY = timedelta(seconds=30)
 """How often the success of a healthy connection is written down."""
 
@@ -98,13 +99,15 @@ class Lane:
         self._join_teller()
 
     def _deliver(self) -> None:
-        going = True
-        while going and not self._stopping() and not self._place.is_to_leave:
+        while self._goes_on():
             self._wait_for_receivers()
-            handed = self._place.next()
-            if handed is None:
+            # They may have taken long.
+            handed = self._place.next() if self._goes_on() else None
+            if handed is None or not self._guarded(handed):
                 return
-            going = self._guarded(handed)
+
+    def _goes_on(self) -> bool:
+        return not self._stopping() and not self._place.is_to_leave
 
     def _guarded(self, handed: Handed) -> bool:
         """Deliver one message; one that our own code stumbles over must not stop the others."""
@@ -154,8 +157,6 @@ class Lane:
         content = self._content(message, lease)
         if not content or not message.recipients:
             return self._hold_back(handed, bool(content))
-        if message.crash_count >= housekeeping.CRASHES_TO_SUSPECT and self._comes_later(handed):
-            return True
         if not self._link.is_ready:
             # Opening may take long: what is known already must not hang on it.
             self._write()
@@ -163,6 +164,9 @@ class Lane:
         unopened = self._link.make_ready()
         self._place.goes_on()
         self._supply.seat(self._place)
+        # Only now: opening may take long, and others look for a mark.
+        if message.crash_count >= housekeeping.CRASHES_TO_SUSPECT and self._comes_later(handed):
+            return True
         following = self._reserve() if unopened is None else None
         written = self._write(following=handed)
         if written.began is None:
@@ -239,8 +243,6 @@ class Lane:
         """Record the last message; the last lane also releases what was not offered."""
         try:
             self._link.put_back(is_wanted=not self._place.gives_up_session)
-            with contextlib.suppress(Exception):  # what it could not write, is tried again
-                self._wait_for_receivers()
         finally:
             leaving = self._supply.leave(self._place)
         try:
@@ -316,15 +318,15 @@ class Lane:
             facts.log(event)
         heard = [event for event in events if self._core.hears(event.code)]
         if heard:
-            self._join_teller()
-            self._teller = self._crew.meanwhile(lambda: self._publish(heard))
+            before = self._teller
+            self._teller = self._crew.meanwhile(lambda: self._publish(heard, before))
 
     def _wait_for_receivers(self) -> None:
         """Wait until what was told last has been heard, with no message in flight, nor an outcome."""
         if self._teller is not None and self._teller.is_alive():
             self._place.waits()
             self._write()
-            self._join_teller()
+            self._join_teller(self._goes_on)
             self._place.goes_on()
         elif not self._crew.is_lane() and self._has_news():
             self._write()  # it waits for them there and then
@@ -333,15 +335,24 @@ class Lane:
         """Tell whether somebody may want to hear of the outcome that is not written yet."""
         done = self._done
         return done is not None and (
-            not facts.is_plain_success(done.decision) or self._core.hears("message_sent")
+            not facts.is_plain_success(done.decision)
+            or self._core.hears("message_sent")
+            or (self._success_is_news() and self._core.hears("connection_recovered"))
         )
 
-    def _join_teller(self) -> None:
-        teller, self._teller = self._teller, None
-        if teller is not None and teller.is_alive():
-            self._crew.aside(teller.join)
+    def _join_teller(self, is_to_wait: Callable[[], bool] = lambda: True) -> None:
+        teller = self._teller
 
-    def _publish(self, events: Sequence[Event]) -> None:
+        def join() -> None:
+            while teller is not None and teller.is_alive() and is_to_wait():
+                teller.join(LOOK_EVERY)
+
+        if teller is not None and teller.is_alive():
+            self._crew.aside(join)
+
+    def _publish(self, events: Sequence[Event], before: threading.Thread | None) -> None:
+        if before is not None:
+            before.join()
         for event in events:
             self._core.publish(event)
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
@@ -22,6 +22,7 @@ import sqlalchemy as sa
 
 from ..bulk import Runs
 from ..core import Core
+from ..errors import OutboxUnavailable
 from ..smtp import Endpoint
 from . import breaker, claim, claim_in_one, record
 from .claim import Claimed
@@ -40,6 +41,9 @@ FILLINGS = 3
 get their replies at the same moment."""
 BATCH_SECONDS = 0.5
 """What a claim should last: a message that is urgent waits for no longer, and for those in hand."""
+STALE_SECONDS = 2 * BATCH_SECONDS
+"""What is claimed should have been sent by then. Where it is not, the server has become slower, and most
+of it is given back: an urgent message would wait for all of it, and other workers could not have it."""
 SLOW_SECONDS = 0.5
 """From so long a time for a message on, a lane is given the next one only when it is done."""
 
@@ -186,12 +190,12 @@ class Supply:
     def released(self, freed: Sequence[Handed]) -> None:
         """Note that others can have what was taken from stuck lanes."""
         for message, lease in freed:
-            self.settled(message, lease)
+            self._let_go(message, lease)
 
     def not_released(self, freed: Sequence[Handed]) -> None:
-        """Have it again."""
+        """Have it again, behind what has come meanwhile."""
         with self._lock:
-            self._pool.extendleft(reversed(freed))
+            self._pool.extend(freed)
 
     # --- for the lanes ----------------------------------------------------------------------------
 
@@ -205,7 +209,11 @@ class Supply:
 
         :raises OutboxUnavailable: the database is away.
         """
-        crew, runs_low = self._patience.crew, self._runs_low()
+        crew = self._patience.crew
+        surplus = self._take_out_surplus()
+        if surplus:
+            crew.errand(lambda: self._give_back(surplus))
+        runs_low = self._runs_low()
         if not place.is_admitted or (runs_low and not self._refills):
             crew.errand(self._fill)
         elif runs_low and not (self._is_refilling and self._pool):
@@ -292,6 +300,24 @@ class Supply:
     def _runs_low(self) -> bool:
         """Tell whether some lane would soon find nothing, though there may be more."""
         return not self._is_dry and len(self._pool) < min(len(self._places), self._largest)
+
+    def _take_out_surplus(self) -> list[Handed]:
+        """Return what the lanes will not come to for long, which others can have."""
+        with self._lock:
+            if time.monotonic() - self._fillings[-1][0] <= STALE_SECONDS:
+                return []
+            surplus = [self._pool.pop() for _ in range(len(self._pool) - len(self._places))]
+            if surplus:
+                self._is_dry = False
+        return surplus[::-1]
+
+    def _give_back(self, surplus: Sequence[Handed]) -> None:
+        try:
+            self._patience(lambda connection: release(connection, surplus))
+        except OutboxUnavailable:  # they are as good as before
+            self.not_released(surplus)
+        else:
+            self.released(surplus)
 
     def _fill(self) -> None:
         """Ask for room for all lanes that have none yet, and claim if little is left."""
@@ -439,6 +465,15 @@ class Supply:
         if fitting is None:
             fitting = FIRST_A_LANE * len(self._places)
         return max(1, min(fitting, self._largest))
+
+
+def release(connection: sa.Connection, freed: Iterable[Handed]) -> None:
+    """Put messages back into the queue that were claimed and have not been offered."""
+    numbers: dict[str, list[int]] = {}
+    for message, lease in freed:
+        numbers.setdefault(lease.token, []).append(message.id)
+    for token, those in numbers.items():
+        claim.release(connection, token, those)
 
 
 def _priority(handed: Handed) -> int:

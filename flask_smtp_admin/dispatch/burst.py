@@ -51,8 +51,7 @@ def deliver_due(core: Core, *, sessions: int | None, say: Callable[[str], object
     ending = _Ending()
     with ending.on_signals():
         worker = ending.concerns(Worker(core, kind="burst", sessions=sessions))
-        worker.sweep()
-        sent = worker.drain()
+        sent = worker.drain(sweeps=True)
         if ending.is_asked or not worker.has_left():
             return sent
         seconds = worker.pace.doubt

@@ -81,10 +81,7 @@ class EmbeddedBell:
         worker.stop()
         thread.join(max(seconds, HAND_SECONDS))
         if thread.is_alive():
-            logger.warning(
-                "The process ends before the server has answered; its message is taken back by "
-                "the next one."
-            )
+            logger.warning("The process ends, and does not wait any longer: %s", worker.waits_for())
         elif seconds:
             # In this thread: at the end of the interpreter no other can be started.
             try:

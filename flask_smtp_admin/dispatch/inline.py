@@ -32,8 +32,9 @@ class InlineBell:
             worker = Worker(self._core, kind="inline", clockwork=self._clockwork)
             # Nobody else looks after what a process that was killed has left.
             if time.monotonic() - self._swept_at >= worker.pace.sweep_every:
-                worker.sweep()
+                # Noted before: one that takes long is not to be done by several threads.
                 self._swept_at = time.monotonic()
+                worker.sweep()
             worker.drain_alone()
         finally:
             self._busy.here = False

@@ -78,11 +78,10 @@ def _drain_once(state: State, client: redis.Redis) -> None:
     """Do what a lasting worker does all the time, for as long as one job may take."""
     until = time.monotonic() + DRAIN_SECONDS
     worker = Worker(state.core, kind="rq")
-    worker.sweep()
     if worker.has_due() or worker.has_claimed():
         # Should this process be killed, its successor finds another wake-up in the queue.
         _ring_behind(state, client)
-    worker.drain(seconds=DRAIN_SECONDS)
+    worker.drain(seconds=DRAIN_SECONDS, sweeps=True)
     while worker.has_claimed() and not worker.has_due() and time.monotonic() < until:
         # Another process has them: it will end them, or its leases will end.
         time.sleep(LOOK_EVERY)

@@ -21,6 +21,7 @@ from flask_smtp_admin.delivery.rack import Rack
 from flask_smtp_admin.delivery.seats import Seats
 from flask_smtp_admin.delivery.supplies import Supplies
 from flask_smtp_admin.delivery.supply import Handed, Place
+from flask_smtp_admin.errors import OutboxUnavailable
 from flask_smtp_admin.models import Connection, SessionHold
 from tests.delivery.bench import Bench, a_bench
 from tests.servers.catchall import CatchAll
@@ -364,3 +365,35 @@ def test_what_could_not_be_released_is_still_there(shop: Shop) -> None:
     place.supply.released(freed)
     [lease] = shop.leases.held()
     assert lease.messages == {numbers[0]}
+
+
+@pytest.mark.parametrize("fault", ["none", "the database is away"])
+def test_what_a_server_that_became_slow_will_not_get_soon_is_given_back(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    places = [shop.join(), shop.join()]
+    low = [shop.bench.send(priority="low") for _ in range(2 * FIRST)]
+    shop.next(places[0])
+    high = shop.bench.send(priority="high")
+    monkeypatch.setattr(supply, "STALE_SECONDS", -1.0)
+    if fault != "none":
+        monkeypatch.setattr(supply, "release", refuse)
+        assert shop.next(places[0]).message.id == low[1], "as good as before"
+        assert shop.bench.statuses().count("sending") == 2 * FIRST
+        return
+    taken = [shop.next(places[0]).message.id for _ in range(3)]
+    assert high in taken
+    assert shop.bench.statuses().count("queued") > 0
+    assert shop.leases.messages() == under_leases(shop.bench)
+
+
+def refuse(*_: object) -> None:
+    raise OutboxUnavailable("away")
+
+
+def under_leases(bench: Bench) -> dict[str, set[int]]:
+    found: dict[str, set[int]] = {}
+    for row in bench.messages():
+        if row.lease_token is not None:
+            found.setdefault(row.lease_token, set()).add(row.id)
+    return found

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import threading
 from datetime import timedelta
 from typing import Any
 
+import pytest
+
 from flask_smtp_admin.delivery import claim
 from flask_smtp_admin.dispatch.inline import InlineBell
+from flask_smtp_admin.worker import Worker
 from tests.delivery.bench import Bench
 from tests.servers.catchall import CatchAll
 
@@ -75,3 +79,22 @@ def test_a_server_that_is_down_does_not_keep_the_call(bench: Bench, catchall: Ca
     InlineBell(bench.core).ring()
 
     assert len(bench.attempts()) == 1
+
+
+def test_a_long_sweep_is_not_done_by_several_calls_at_once(
+    bench: Bench, catchall: CatchAll, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.connection(catchall)
+    bell = InlineBell(bench.core)
+    sweeps: list[str] = []
+
+    def sweep(_: Worker) -> None:
+        sweeps.append(threading.current_thread().name)
+        if len(sweeps) == 1:
+            other = threading.Thread(target=bell.ring, name="another request")
+            other.start()
+            other.join()
+
+    monkeypatch.setattr(Worker, "sweep", sweep)
+    bell.ring()
+    assert sweeps == [threading.current_thread().name]
