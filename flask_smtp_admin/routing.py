@@ -72,8 +72,8 @@ def choose_instead(
     """Return the id of the connection that takes over for a broken one, if there is any.
 
     It carries the same senders by the same right: who has senders of its own is replaced by
-    another that names them, who carries everybody else by another that does. Among those that are
-    enabled and work the order of the list decides.
+    another that names them, who carries everybody else by another that does. Those that are known to
+    work come before those that are to be tried again; among them the order of the list decides.
     """
     broken = aliased(Connection)
     same_right = (
@@ -90,13 +90,16 @@ def choose_instead(
             same_right == _CARRIES_ALL,
             may_work(ConnectionHealth, now),
         )
-        .order_by(Connection.position, Connection.id)
+        .order_by(sa.case((_KNOWN_TO_WORK, 0), else_=1), Connection.position, Connection.id)
         .limit(1)
     )
     found: int | None = connection.execute(others, choosing(sender)).scalar()
     return found
 
 
+_KNOWN_TO_WORK = sa.or_(
+    ConnectionHealth.breaker.is_(None), ConnectionHealth.breaker == BreakerState.CLOSED
+)
 _CARRIES_ALL = Connection.sender_patterns == sa.literal_column("''")
 _CARRYING = (
     Connection.enabled,

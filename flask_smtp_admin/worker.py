@@ -173,12 +173,14 @@ class Worker:
     def waits_for(self) -> str:
         """Say what keeps :meth:`run` from returning after :meth:`stop`."""
         with self._lock:
-            in_hand = self._active.total()
+            in_hand, receivers = self._active.total(), self._lingering_count
         if in_hand:
             return (
                 f"{in_hand} sessions wait for their servers to answer for the message in hand. Should "
                 "the process end before, others take it back."
             )
+        if not (receivers or self._aside.is_telling):
+            return "Sessions with servers are being closed."
         return (
             "Receivers of its signals have not returned. Should the process end before, they may miss "
             "what is left to be told; the messages are dealt with."
@@ -261,11 +263,18 @@ class Worker:
             ).scalar()
         return min((time for time in (message, probe) if time is not None), default=None)
 
-    def drain(self, *, seconds: float | None = None, sweeps: bool = False) -> int:
+    def drain(
+        self,
+        *,
+        seconds: float | None = None,
+        sweeps: bool = False,
+        after_sweep: Callable[[], object] = lambda: None,
+    ) -> int:
         """Deliver until nothing is due, and return how many messages were accepted.
 
         :param seconds: stop claiming after so many seconds.
         :param sweeps: whether to do so before, and as often as it is due.
+        :param after_sweep: called after the first one, when more may be due than before.
         :raises OutboxUnavailable: the database is away.
         """
         self._has_crew = True
@@ -273,6 +282,7 @@ class Worker:
         try:
             if sweeps:
                 self.sweep()
+                after_sweep()
             self._drain_until(seconds)
         finally:
             self._finish(heartbeat)
@@ -516,6 +526,9 @@ class Worker:
                 pause = CROWDED_PAUSE
             if probe is not None and not lane.has_tried:
                 self._put_back_probe(number, probe)
+            if probe is not None and lane.sent_count:
+                # It works again, and may have more to take over.
+                self._sweeps_at = time.monotonic()
         except OutboxUnavailable as error:
             logger.warning(
                 "A session ended because the database is away. Delivery goes on when it is back; what "

@@ -52,6 +52,11 @@ class Aside:
             self._tell_all()
 
     @property
+    def is_telling(self) -> bool:
+        """Whether somebody is being told of something."""
+        return self._is_telling
+
+    @property
     def is_full(self) -> bool:
         """Whether so much is waiting that no more should be added."""
         return len(self._untold) >= MOST_UNTOLD

@@ -44,7 +44,7 @@ def _hurried(endpoint: Endpoint, patience: float) -> Endpoint:
         endpoint,
         connect_timeout=min(endpoint.connect_timeout, patience),
         reply_timeout=min(endpoint.reply_timeout, patience),
-        # Who does not hear the server out has the message sent again.
+        # Longer than any other reply: who does not hear the server out has the message sent again.
         final_timeout=min(endpoint.final_timeout, HURRIED_SESSION),
         # Each reply may take its time, and there are many: all of them together may not.
         session_deadline=min(endpoint.session_deadline, HURRIED_SESSION, patience),

@@ -36,7 +36,8 @@ def hand_over(core: Core) -> int:
         for broken in connection.execute(_BROKEN, {"now": now}).all():
             if broken.fallback_id is not None:
                 moved += _move(connection, broken, broken.fallback_id, now)
-            elif broken.hands_over:
+            # What is left then, as that one is being tried itself, need not wait for it.
+            if broken.hands_over:
                 moved += _move_each_sender(connection, broken, now)
     return moved
 

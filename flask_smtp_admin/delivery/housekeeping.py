@@ -14,7 +14,6 @@ from types import MappingProxyType
 from typing import Any, TypeAlias
 
 import sqlalchemy as sa
-from sqlalchemy.orm import aliased
 
 from ..core import Core
 from ..models import Flight, Message, MessageBody, Recipient, Status, Worker, is_being_sent
@@ -22,28 +21,15 @@ from ..models.message import RecipientStatus
 from ..models.transition import move
 from ..routing import assign_waiting
 from ..signals import Event
-from . import claim, holds, record
+from . import claim, holds, record, suspects
 from .failover import hand_over
 from .lease import Clockwork
 
-CRASHES_TO_QUARANTINE = 3
-REST_AFTER_CRASH = timedelta(minutes=1)
-"""A message that may be what stops the workers lets the others go first."""
-APART_AFTER_CRASH = timedelta(seconds=30)
-"""So much later comes each of several that were in flight in the same two crashes. One of them may be
-what stops the workers: side by side again, all would be put into quarantine with it."""
-CRASHES_TO_SUSPECT = CRASHES_TO_QUARANTINE - 1
-"""From so many on it is tried while no other such message is: see :func:`put_off`."""
 BATCH = 500
 EXPIRED_AT_ONCE = 100
 """Fewer, as each of their recipients is told of."""
 REMEMBER_HOLDS = timedelta(hours=1)
 REMEMBER_ORPHANS = timedelta(days=1)
-
-_UNKNOWN = (
-    "The worker stopped while this message was under way; whether the server took it is not known."
-)
-
 
 Held: TypeAlias = Mapping[str, Collection[int]]
 """What lanes of this process deal with, whatever the clock says: numbers, by the leases' tokens."""
@@ -227,7 +213,9 @@ def _forget_orphans(connection: sa.Connection, now: datetime) -> None:
 def _take_back(
     connection: sa.Connection, row: Any, mark: Any, now: datetime, turns: Iterator[int]
 ) -> bool:
-    status, values = (Status.QUEUED, {}) if mark is None else _after_crash(row, mark, now, turns)
+    status, values = (
+        (Status.QUEUED, {}) if mark is None else suspects.after_crash(row, mark, now, turns)
+    )
     mine = move(
         connection,
         status,
@@ -237,106 +225,8 @@ def _take_back(
         values={"lease_token": None, "lease_until": None, **values},
     )
     if mine and mark is not None:
-        record.end_unknown(connection, row.id, mark.lease_token, _UNKNOWN, now)
+        record.end_unknown(connection, row.id, mark.lease_token, suspects.UNKNOWN, now)
     return bool(mine)
-
-
-def _after_crash(
-    row: Any, mark: Any, now: datetime, turns: Iterator[int]
-) -> tuple[Status, dict[str, object]]:
-    crashes = row.crash_count + 1
-    values: dict[str, object] = {
-        "crash_count": crashes,
-        "last_attempt_at": mark.started_at,
-        "reason": _UNKNOWN,
-    }
-    if row.at_most_once:
-        values["reason"] = (
-            f"{_UNKNOWN} It is held because it must not be sent twice. Look into the server's log or "
-            "ask the recipient; then release or delete it."
-        )
-        return Status.HELD, values
-    if crashes >= CRASHES_TO_QUARANTINE:
-        values["reason"] = (
-            f"In quarantine: {crashes} workers stopped while this message was under way. Look into the "
-            "workers' logs for the cause; then release or delete it."
-        )
-        return Status.HELD, values
-    if crashes >= CRASHES_TO_SUSPECT:
-        values["due_at"] = now + REST_AFTER_CRASH + next(turns) * APART_AFTER_CRASH
-    return Status.QUEUED, values
-
-
-def put_off(connection: sa.Connection, message: claim.Claimed, now: datetime) -> bool:
-    """Have a message wait that may be what stops the workers, while another such one is tried.
-
-    Their due times keep them apart only where somebody looks in between. ``False``: it may be tried.
-    Of those that are claimed and not yet tried, the one with the lowest number goes first.
-    """
-    other = aliased(Message)
-    first = sa.or_(
-        other.id < message.id, sa.exists().where(Flight.message_id == other.id).correlate(other)
-    )
-    others = sa.select(other.id).where(
-        other.status == Status.SENDING,
-        other.crash_count >= CRASHES_TO_SUSPECT,
-        other.id != message.id,
-        first,
-    )
-    if connection.execute(others.limit(1)).first() is None:
-        return False
-    move(
-        connection,
-        Status.QUEUED,
-        Message.id == message.id,
-        Message.lease_token == message.lease_token,
-        from_={Status.SENDING},
-        values={"lease_token": None, "lease_until": None, "due_at": now + APART_AFTER_CRASH},
-    )
-    return True
-
-
-def put_aside(
-    connection: sa.Connection, message: claim.Claimed, now: datetime, error: Exception
-) -> None:
-    """Have a message wait that our own code stumbled over, so that it does not stop the others.
-
-    After so many times it is in quarantine. One that was in flight is left to :func:`rescue`, when
-    the lease has ended that it was under.
-    """
-    crashes = Message.crash_count + 1
-    reason = f"The worker's log has the traceback. {error}"[:1000]
-    mine = (
-        Message.id == message.id,
-        Message.lease_token == message.lease_token,
-        ~claim.in_flight(),
-    )
-    free: dict[str, object] = {
-        "lease_token": None,
-        "lease_until": None,
-        "crash_count": crashes,
-        "reason": f"flask-smtp-admin failed on this message; it is tried again in a minute. {reason}",
-    }
-    move(
-        connection,
-        Status.HELD,
-        *mine,
-        crashes >= CRASHES_TO_QUARANTINE,
-        from_={Status.SENDING},
-        values={
-            **free,
-            "reason": "In quarantine: flask-smtp-admin failed on this message too often. Release it "
-            f"when that is mended, or delete it. {reason}",
-        },
-    )
-    move(
-        connection,
-        Status.QUEUED,
-        *mine,
-        from_={Status.SENDING},
-        values={**free, "due_at": now + REST_AFTER_CRASH},
-    )
-    claim.disown(connection, message)
 
 
 def _event(row: Any, now: datetime) -> Event:
@@ -347,7 +237,7 @@ def _event(row: Any, now: datetime) -> Event:
         recipient=row.first_recipient,
         sender=row.sender,
         subject=row.subject,
-        reply=_UNKNOWN,
+        reply=suspects.UNKNOWN,
         attempt=row.attempts_count + 1,
     )
 

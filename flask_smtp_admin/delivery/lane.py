@@ -21,7 +21,7 @@ from ..core import Core
 from ..errors import OutboxUnavailable
 from ..signals import Event
 from ..smtp import Transaction
-from . import claim, facts, housekeeping
+from . import claim, facts, suspects
 from .claim import Claimed
 from .crew import Crew
 from .decide import Decision, decide
@@ -143,7 +143,7 @@ class Lane:
         now = self._core.now()
         try:
             self._patience.until_end_of(
-                lease, lambda link: housekeeping.put_aside(link, message, now, error)
+                lease, lambda link: suspects.put_aside(link, message, now, error)
             )
         except BaseException:
             self._supply.give_up(message, lease)
@@ -165,7 +165,7 @@ class Lane:
         self._place.goes_on()
         self._supply.seat(self._place)
         # Only now: opening may take long, and others look for a mark.
-        if message.crash_count >= housekeeping.CRASHES_TO_SUSPECT and self._comes_later(handed):
+        if unopened is None and self._comes_later(handed):
             return True
         following = self._reserve() if unopened is None else None
         written = self._write(following=handed)
@@ -220,10 +220,12 @@ class Lane:
     def _comes_later(self, handed: Handed) -> bool:
         """Tell whether another message that may be what stops the workers is being tried."""
         message, lease = handed
+        if message.crash_count < suspects.CRASHES_TO_SUSPECT:
+            return False
         self._write()  # it may be the one before
         now = self._core.now()
         is_put_off = self._patience.until_end_of(
-            lease, lambda link: housekeeping.put_off(link, message, now)
+            lease, lambda link: suspects.put_off(link, message, now)
         )
         if is_put_off:
             self._link.take_back_offer()

@@ -119,7 +119,7 @@ class Rack:
         """Take out the sessions of all other connections beyond so many, as :meth:`surplus` does."""
         with self._lock:
             idle = [one for one in self._idle if one.connection_id != connection_id]
-            return self._taken_out(self._unpromised(idle[: len(idle) - max(keep, 0)]))
+            return self._taken_out(self._unpromised(idle[: max(len(idle) - max(keep, 0), 0)]))
 
     def cede(self, connection_id: int, most: int) -> list[Session]:
         """Take out sessions that others have now, so many at most, those used longest ago first."""

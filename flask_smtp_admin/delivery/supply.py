@@ -316,6 +316,9 @@ class Supply:
             self._patience(lambda connection: release(connection, surplus))
         except OutboxUnavailable:  # they are as good as before
             self.not_released(surplus)
+        except BaseException:
+            self.not_released(surplus)
+            raise
         else:
             self.released(surplus)
 

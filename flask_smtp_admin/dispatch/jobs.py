@@ -78,10 +78,14 @@ def _drain_once(state: State, client: redis.Redis) -> None:
     """Do what a lasting worker does all the time, for as long as one job may take."""
     until = time.monotonic() + DRAIN_SECONDS
     worker = Worker(state.core, kind="rq")
-    if worker.has_due() or worker.has_claimed():
+
+    def prepare_successor() -> None:
         # Should this process be killed, its successor finds another wake-up in the queue.
-        _ring_behind(state, client)
-    worker.drain(seconds=DRAIN_SECONDS, sweeps=True)
+        if worker.has_due() or worker.has_claimed():
+            _ring_behind(state, client)
+
+    prepare_successor()
+    worker.drain(seconds=DRAIN_SECONDS, sweeps=True, after_sweep=prepare_successor)
     while worker.has_claimed() and not worker.has_due() and time.monotonic() < until:
         # Another process has them: it will end them, or its leases will end.
         time.sleep(LOOK_EVERY)

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import pytest
 
-from flask_smtp_admin.delivery import claim, housekeeping, lease
+from flask_smtp_admin.delivery import claim, housekeeping, lease, suspects
 from flask_smtp_admin.delivery.lease import Clockwork
 from flask_smtp_admin.models import Attempt, Message
 from flask_smtp_admin.models import Worker as WorkerRow
@@ -167,7 +167,7 @@ def test_who_was_in_flight_beside_what_stops_the_workers_is_not_quarantined_with
 
     times = sorted(bench.message(number).due_at for number in numbers)
     apart = [later - sooner for sooner, later in pairwise(times)]
-    assert apart == [housekeeping.APART_AFTER_CRASH] * 3
+    assert apart == [suspects.APART_AFTER_CRASH] * 3
 
     bench.clock.forward(seconds=(bench.message(poison).due_at - bench.clock()).total_seconds())
     die_with(bench, main, poison)
@@ -185,7 +185,7 @@ def test_those_that_may_stop_the_workers_are_tried_one_by_one_whenever_somebody_
     bench.connection(catchall, max_sessions=10)
     for _ in range(25):
         bench.send()
-    bench.change(Message, crash_count=housekeeping.CRASHES_TO_SUSPECT)
+    bench.change(Message, crash_count=suspects.CRASHES_TO_SUSPECT)
     catchall.answer_after(0.02)
     looks = 0
     while "queued" in bench.statuses() and looks < 25:
@@ -203,7 +203,7 @@ def test_a_suspect_waits_for_one_that_another_worker_is_trying(
 ) -> None:
     bench = each_bench
     tried, next_one, other = (bench.send() for _ in range(3))
-    bench.change(Message, crash_count=housekeeping.CRASHES_TO_SUSPECT)
+    bench.change(Message, crash_count=suspects.CRASHES_TO_SUSPECT)
     bench.change(Message, Message.id == other, crash_count=0)
     die_with(bench, main, next_one)
     with bench.core.database.write() as connection:
@@ -211,12 +211,12 @@ def test_a_suspect_waits_for_one_that_another_worker_is_trying(
 
     with bench.core.database.write() as connection:
         now = bench.clock()
-        assert housekeeping.put_off(connection, claimed[tried], now), "the other one is in flight"
+        assert suspects.put_off(connection, claimed[tried], now), "the other one is in flight"
     message = bench.message(tried)
     assert (message.status, message.lease_token) == ("queued", None)
-    assert message.due_at == now + housekeeping.APART_AFTER_CRASH
+    assert message.due_at == now + suspects.APART_AFTER_CRASH
     with bench.core.database.write() as connection:
-        assert not housekeeping.put_off(connection, claimed[next_one], now)
+        assert not suspects.put_off(connection, claimed[next_one], now)
     assert bench.message(next_one).status == "sending"
 
 

@@ -11,7 +11,7 @@ import pytest
 import sqlalchemy as sa
 
 from flask_smtp_admin import outbox
-from flask_smtp_admin.delivery import carriers, claim, housekeeping, record
+from flask_smtp_admin.delivery import carriers, claim, housekeeping, record, suspects
 from flask_smtp_admin.delivery.decide import Decision, RecipientOutcome
 from flask_smtp_admin.delivery.journal import Entry, Journal, Written
 from flask_smtp_admin.delivery.record import Begin, Carrier, Done, Report
@@ -246,7 +246,7 @@ def test_the_mark_of_a_message_that_was_disowned_is_found_by_the_sweep(
     bench = each_bench
     message = one_in_flight(bench, carrier)
     with bench.core.database.write() as connection:
-        housekeeping.put_aside(connection, message, bench.clock(), LookupError("a bug"))
+        suspects.put_aside(connection, message, bench.clock(), LookupError("a bug"))
     assert bench.statuses() == ["sending"]
     sweep_after_its_lease(bench)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from flask_smtp_admin.delivery.housekeeping import CRASHES_TO_SUSPECT
+from flask_smtp_admin.delivery.suspects import CRASHES_TO_SUSPECT
 from flask_smtp_admin.models import Flight, Message, Status
 from tests.dispatch.stage import Stage, a_stage
 from tests.servers.process import ServerProcess
