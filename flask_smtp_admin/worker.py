@@ -458,8 +458,6 @@ class Worker:
         return self._sessions - lanes + self._supplies.stuck_in_all(STUCK_AFTER)
 
     def _start_lane(self, carrier: Carrier, *, probe: datetime | None = None) -> bool:
-        if not self._alone:  # which has one at a time, and no thread to end others meanwhile
-            self._end_sessions(self._rack.of_others(carrier.id, keep=self._room() - 1))
         place = self._supplies.join(carrier)
         with self._lock:
             self._active[carrier.id] += 1

@@ -115,12 +115,6 @@ class Rack:
             idle = [one for one in self._idle if one.connection_id == connection_id]
             return self._taken_out(self._unpromised(idle[: max(len(idle) - keep, 0)]))
 
-    def of_others(self, connection_id: int, keep: int) -> list[Session]:
-        """Take out the sessions of all other connections beyond so many, as :meth:`surplus` does."""
-        with self._lock:
-            idle = [one for one in self._idle if one.connection_id != connection_id]
-            return self._taken_out(self._unpromised(idle[: max(len(idle) - max(keep, 0), 0)]))
-
     def cede(self, connection_id: int, most: int) -> list[Session]:
         """Take out sessions that others have now, so many at most, those used longest ago first."""
         with self._lock:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from flask_smtp_admin import worker as engine
-from flask_smtp_admin.delivery import aside, housekeeping, rack, suspects
+from flask_smtp_admin.delivery import aside, housekeeping, suspects
 from flask_smtp_admin.models import Message
 from flask_smtp_admin.signals import Event
 from flask_smtp_admin.worker import Worker
@@ -221,21 +221,7 @@ def test_no_more_is_given_up_while_too_much_is_untold(
         assert bench.statuses().count("failed") > 8
 
 
-# ---------------------------------------------------------------- sessions
-
-
-def test_sessions_that_are_kept_count_for_the_worker(
-    bench: Bench, catchall: CatchAll, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(rack, "IDLE_SECONDS", 3600.0)
-    numbers = [bench.connection(catchall, f"Number {n}", max_sessions=1) for n in range(6)]
-    for number in numbers:
-        bench.send(connection=number)
-    with running(bench.worker(sessions=2)) as worker:
-        wait_until(lambda: bench.statuses() == ["sent"] * len(numbers))
-        wait_until(lambda: not worker._busy())
-        wait_until(lambda: not worker._rack._ending)
-        assert len(worker._rack.connections()) == 2
+# ---------------------------------------------------------------- what may stop workers
 
 
 def test_two_that_may_stop_workers_are_not_in_flight_side_by_side(

@@ -428,15 +428,3 @@ def test_the_session_of_a_lane_is_ended_that_others_have_now(
             wait_until(lambda: not worker._busy())
             wait_until(lambda: worker._rack.count(number) == 0)
             assert bench.message(behind).status == "queued"
-
-
-@pytest.mark.parametrize(("keep", "ended"), [(-1, 3), (0, 3), (2, 1), (3, 0), (4, 0), (9, 0)])
-def test_sessions_of_other_connections_are_ended_where_there_is_no_room(
-    bench: Bench, catchall: CatchAll, keep: int, ended: int
-) -> None:
-    both = Workers(bench, catchall, most=3)
-    both.ask(both.one, 3)
-    for _ in range(3):
-        both.idle(both.racks[0], both.one)
-    assert both.racks[0].of_others(both.number, keep=0) == []
-    assert len(both.racks[0].of_others(both.number + 1, keep)) == ended
