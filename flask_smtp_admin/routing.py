@@ -52,6 +52,11 @@ def _hold(line: sa.ColumnElement[str]) -> sa.ColumnElement[bool]:
     return sa.func.length(rest) < sa.func.length(_LINES)
 
 
+def works(health: Any) -> sa.ColumnElement[bool]:
+    """Return the condition that a connection is known to work. Parameter as for :func:`may_work`."""
+    return sa.or_(health.breaker.is_(None), health.breaker == BreakerState.CLOSED)
+
+
 def may_work(
     health: Any, now: datetime | sa.BindParameter[datetime | None]
 ) -> sa.ColumnElement[bool]:
@@ -61,9 +66,7 @@ def may_work(
 
     :param health: the class of its health, or an alias of that, joined from outside.
     """
-    return sa.or_(
-        health.breaker.is_(None), health.breaker == BreakerState.CLOSED, health.retry_at <= now
-    )
+    return sa.or_(works(health), health.retry_at <= now)
 
 
 def choose_instead(
@@ -90,16 +93,15 @@ def choose_instead(
             same_right == _CARRIES_ALL,
             may_work(ConnectionHealth, now),
         )
-        .order_by(sa.case((_KNOWN_TO_WORK, 0), else_=1), Connection.position, Connection.id)
+        .order_by(
+            sa.case((works(ConnectionHealth), 0), else_=1), Connection.position, Connection.id
+        )
         .limit(1)
     )
     found: int | None = connection.execute(others, choosing(sender)).scalar()
     return found
 
 
-_KNOWN_TO_WORK = sa.or_(
-    ConnectionHealth.breaker.is_(None), ConnectionHealth.breaker == BreakerState.CLOSED
-)
 _CARRIES_ALL = Connection.sender_patterns == sa.literal_column("''")
 _CARRYING = (
     Connection.enabled,

@@ -33,7 +33,7 @@ from .delivery.rack import Rack
 from .delivery.record import Carrier
 from .delivery.seats import Seats
 from .delivery.supplies import Supplies
-from .delivery.supply import Handed, Place, release
+from .delivery.supply import Place
 from .errors import OutboxUnavailable
 from .models import ConnectionHealth, Message, Status, is_queued
 from .signals import Event
@@ -314,7 +314,7 @@ class Worker:
         while not self._is_to_stop():
             # Asked before: a lane that ends after the look may have given something back.
             was_busy = self._busy()
-            if not self._start_lanes() and not was_busy and not self._goes_on_sweeping():
+            if not self._start_lanes() and not was_busy and not self._is_to_sweep_again():
                 return
             if not self._alone:
                 self._tidy_sessions()
@@ -382,11 +382,10 @@ class Worker:
 
         Under a load that never ends, one drain follows another, and each is new to the clock.
         """
-        if self._has_swept and time.monotonic() >= self._sweeps_at:
+        if self._is_to_sweep_again():
             self._sweep_if_it_can()
 
-    def _goes_on_sweeping(self) -> bool:
-        """Tell whether a sweep is due before the drain may end, as the last one left something."""
+    def _is_to_sweep_again(self) -> bool:
         return self._has_swept and not self._alone and time.monotonic() >= self._sweeps_at
 
     def _sweep_if_it_can(self) -> None:
@@ -723,15 +722,13 @@ class Worker:
         for supply in self._supplies.open():
             freed = supply.take_from_the_stuck(STUCK_AFTER)
             if freed:
-                try:
-                    in_the_end(partial(self._release, freed))
-                except BaseException:
-                    supply.not_released(freed)
-                    raise
-                supply.released(freed)
+                supply.give_back(freed, self._write_in_the_end)
                 self.bell.ring()
                 self._core.ring()
 
-    def _release(self, freed: Sequence[Handed]) -> None:
-        with self._core.database.write() as connection:
-            release(connection, freed)
+    def _write_in_the_end(self, act: Callable[[sa.Connection], None]) -> None:
+        def write() -> None:
+            with self._core.database.write() as connection:
+                act(connection)
+
+        in_the_end(write)

@@ -1,7 +1,7 @@
 """Telling the host's receivers of what happened, without waiting for them.
 
-Owns the order, and that one is called at a time: a sweep may have very much to say, and each receiver
-may want a connection of the database. Must not know who hears of it, nor where threads come from.
+Owns the order, and how many events are told at a time: a sweep may have very much to say, and each
+receiver may want a connection of the database. Must not know who hears of it, nor where threads come from.
 """
 
 from __future__ import annotations

@@ -27,8 +27,8 @@ take over for each other would hand a long queue back and forth otherwise."""
 def hand_over(core: Core) -> int:
     """Move due messages from connections that are broken to those that take over; return how many.
 
-    That is the one named as the fallback. Where none is named, or it does not work either, it is
-    the next that carries the same senders, unless the broken connection's mail is to wait.
+    That is the one named as the fallback. Where none is named, or it does not work either, or is being
+    tried, it is the next that carries the same senders, unless the broken connection's mail is to wait.
     """
     now = core.now()
     moved = 0
@@ -63,7 +63,7 @@ def _move(
 ) -> int:
     reason = f"Handed over, because {broken.caption} does not work ({now:%Y-%m-%d %H:%M} UTC)."
     chosen = (*_due(broken.id, now), Message.pinned.is_(False), *where)
-    if not _is_known_to_work(connection, to):
+    if _is_to_be_tried(connection, to):
         chosen = (*chosen, Message.id.in_(_to_try_with(connection, to, now, chosen)))
     return connection.execute(
         sa.update(Message)
@@ -73,9 +73,12 @@ def _move(
     ).rowcount
 
 
-def _is_known_to_work(connection: sa.Connection, number: int) -> bool:
-    breaker = sa.select(ConnectionHealth.breaker).where(ConnectionHealth.connection_id == number)
-    return connection.execute(breaker).scalar() in {None, BreakerState.CLOSED}
+def _is_to_be_tried(connection: sa.Connection, number: int) -> bool:
+    """Tell whether it is not known yet that a connection works again."""
+    found = sa.select(ConnectionHealth.connection_id).where(
+        ConnectionHealth.connection_id == number, ~routing.works(ConnectionHealth)
+    )
+    return connection.execute(found).first() is not None
 
 
 def _to_try_with(

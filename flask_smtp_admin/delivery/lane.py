@@ -157,6 +157,8 @@ class Lane:
         content = self._content(message, lease)
         if not content or not message.recipients:
             return self._hold_back(handed, bool(content))
+        if self._comes_later(handed):
+            return True
         if not self._link.is_ready:
             # Opening may take long: what is known already must not hang on it.
             self._write()
@@ -164,9 +166,6 @@ class Lane:
         unopened = self._link.make_ready()
         self._place.goes_on()
         self._supply.seat(self._place)
-        # Only now: opening may take long, and others look for a mark.
-        if unopened is None and self._comes_later(handed):
-            return True
         following = self._reserve() if unopened is None else None
         written = self._write(following=handed)
         if written.began is None:
@@ -218,7 +217,7 @@ class Lane:
         return True
 
     def _comes_later(self, handed: Handed) -> bool:
-        """Tell whether another message that may be what stops the workers is being tried."""
+        """Tell whether it may be what stops the workers, and waits for another such message."""
         message, lease = handed
         if message.crash_count < suspects.CRASHES_TO_SUSPECT:
             return False

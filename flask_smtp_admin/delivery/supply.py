@@ -13,7 +13,8 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
@@ -187,8 +188,22 @@ class Supply:
             self._is_dry = False
         return freed
 
+    def give_back(
+        self, freed: Sequence[Handed], run: Callable[[Callable[[sa.Connection], None]], object]
+    ) -> None:
+        """Let others have what was taken out; if that fails it is as good as before.
+
+        :param run: runs what it is given in a transaction.
+        """
+        try:
+            run(lambda connection: _release(connection, freed))
+        except BaseException:
+            self.not_released(freed)
+            raise
+        self.released(freed)
+
     def released(self, freed: Sequence[Handed]) -> None:
-        """Note that others can have what was taken from stuck lanes."""
+        """Note that others can have what was taken out."""
         for message, lease in freed:
             self._let_go(message, lease)
 
@@ -212,7 +227,8 @@ class Supply:
         crew = self._patience.crew
         surplus = self._take_out_surplus()
         if surplus:
-            crew.errand(lambda: self._give_back(surplus))
+            with suppress(OutboxUnavailable):  # nothing is lost by doing it later
+                crew.errand(lambda: self.give_back(surplus, self._patience))
         runs_low = self._runs_low()
         if not place.is_admitted or (runs_low and not self._refills):
             crew.errand(self._fill)
@@ -310,17 +326,6 @@ class Supply:
             if surplus:
                 self._is_dry = False
         return surplus[::-1]
-
-    def _give_back(self, surplus: Sequence[Handed]) -> None:
-        try:
-            self._patience(lambda connection: release(connection, surplus))
-        except OutboxUnavailable:  # they are as good as before
-            self.not_released(surplus)
-        except BaseException:
-            self.not_released(surplus)
-            raise
-        else:
-            self.released(surplus)
 
     def _fill(self) -> None:
         """Ask for room for all lanes that have none yet, and claim if little is left."""
@@ -470,7 +475,7 @@ class Supply:
         return max(1, min(fitting, self._largest))
 
 
-def release(connection: sa.Connection, freed: Iterable[Handed]) -> None:
+def _release(connection: sa.Connection, freed: Iterable[Handed]) -> None:
     """Put messages back into the queue that were claimed and have not been offered."""
     numbers: dict[str, list[int]] = {}
     for message, lease in freed:

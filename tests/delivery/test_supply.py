@@ -377,7 +377,7 @@ def test_what_a_server_that_became_slow_will_not_get_soon_is_given_back(
     high = shop.bench.send(priority="high")
     monkeypatch.setattr(supply, "STALE_SECONDS", -1.0)
     if fault != "none":
-        monkeypatch.setattr(supply, "release", refuse)
+        monkeypatch.setattr(supply, "_release", refuse)
         assert shop.next(places[0]).message.id == low[1], "as good as before"
         assert shop.bench.statuses().count("sending") == 2 * FIRST
         return
