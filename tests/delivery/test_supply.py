@@ -380,6 +380,8 @@ def test_what_a_server_that_became_slow_will_not_get_soon_is_given_back(
         monkeypatch.setattr(supply, "_release", refuse)
         assert shop.next(places[0]).message.id == low[1], "as good as before"
         assert shop.bench.statuses().count("sending") == 2 * FIRST
+        rest = {shop.next(places[0]).message.id for _ in low[1:]}
+        assert rest == {*low[2:], high}
         return
     taken = [shop.next(places[0]).message.id for _ in range(3)]
     assert high in taken

@@ -8,7 +8,9 @@ import threading
 import zlib
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -22,6 +24,8 @@ from flask_smtp_admin.config import Config
 from flask_smtp_admin.dispatch import jobs, redis_client, rq_bell
 from flask_smtp_admin.dispatch.rq_bell import JOB, RQBell, make_queue, wake_key
 from flask_smtp_admin.dispatch.rq_worker import WakeUp, WarmWorker
+from flask_smtp_admin.models import Message
+from flask_smtp_admin.signals import Event
 from tests.dispatch.stage import Stage, a_stage, terminate
 from tests.servers.catchall import CatchAll
 from tests.servers.process import free_port
@@ -275,6 +279,33 @@ def test_a_job_allows_the_next_ring_before_it_looks_for_messages(
     with rq_stage.app.app_context():
         jobs.drain()
     assert found == [None]
+
+
+@pytest.mark.parametrize("is_due", ["before the sweep", "after it"])
+def test_a_job_that_may_be_killed_has_left_a_wake_up(
+    rq_stage: Stage, client: redis.Redis, catchall: CatchAll, is_due: str
+) -> None:
+    """While its sweep tells of expired messages, and while it sends what only that made due."""
+    bench = rq_stage.bench
+    queue = make_queue(rq_stage.core.config, client)
+    if is_due == "after it":
+        bench.send()  # no connection carries it yet
+    bench.connection(catchall)
+    if is_due == "before the sweep":
+        bench.send()
+        expired = bench.send()
+        bench.change(Message, Message.id == expired, expires_at=bench.clock())
+    client.delete(queue.key)
+    left: dict[str, int] = {}
+
+    def note(event: Event) -> None:
+        left[event.code] = queue.count
+
+    state: Any = SimpleNamespace(core=replace(rq_stage.core, publish=note))
+    jobs._drain_once(state, client)
+    assert left["message_sent"] == 1
+    if is_due == "before the sweep":
+        assert left["final_delivery_failed"] == 1
 
 
 def test_a_forged_job_runs_nothing(
